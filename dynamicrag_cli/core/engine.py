@@ -1,0 +1,80 @@
+"""The contract between the stages and whatever generates text.
+
+An engine takes all requests it is given at once and answers all of them: batching is its business. A request that fails gives
+completions with `error` set; an engine raises `EngineError` only when it cannot go on at all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dynamicrag_cli.core.prompts import Chat
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One prompt. `key` identifies it for seeding: sampled text depends on (seed, key, sample number), not on the batch."""
+
+    key: str
+    chat: Chat
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How to generate.
+
+    Attributes:
+        n: Samples per request.
+        temperature: 0 is greedy (all n samples are then equal).
+        top_p: Nucleus mass in (0, 1].
+        max_new_tokens: Limit per sample.
+        seed: Run seed, at least 0.
+    """
+
+    n: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_new_tokens: int = 50
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One generated text.
+
+    `finish_reason` is `stop`, `length` (cut by the token limit) or `error`; `logprobs` are those of the generated tokens, natural
+    logarithm, where the engine gives them.
+    """
+
+    text: str
+    finish_reason: str
+    n_prompt_tokens: int = 0
+    n_new_tokens: int = 0
+    logprobs: tuple[float, ...] | None = None
+    error: str | None = None
+
+
+class Engine(Protocol):
+    """A loaded model that chats."""
+
+    control_tokens: frozenset[str]
+
+    def chat(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
+        """Texts for all requests: shape (len(requests), options.n), in order."""
+        ...
+
+    def score(self, requests: Sequence[ChatRequest], continuations: Sequence[str]) -> list[list[float]]:
+        """Log-probability (natural) of each continuation as the whole start of the reply: (len(requests), len(continuations))."""
+        ...
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        ...
+
+
+class Teacher(Protocol):
+    """A model that scores passages for a question, pointwise."""
+
+    def relevance(self, pairs: Sequence[tuple[str, str, str]]) -> list[float]:
+        """Relevance in [0, 1] of each (question, title, text), in order; batching is the teacher's business."""
+        ...

@@ -1,0 +1,129 @@
+"""Answer and selection metrics. All values are in [0, 1]; over several gold answers the best one counts.
+
+Normalisation is SQuAD's (Rajpurkar et al. 2016): lower case, no punctuation, no articles, single spaces.
+"""
+
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from dynamicrag_cli.core.tasks import Task
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = frozenset(string.punctuation)
+
+AnswerMetric = Callable[[str, Sequence[str], dict[str, Any], Task], float]
+
+
+def normalize(text: str) -> str:
+    """SQuAD normalisation, after Unicode composition (NFC) so that equal letters are equal."""
+    text = unicodedata.normalize("NFC", text).lower()
+    return " ".join(_ARTICLES.sub(" ", "".join(ch for ch in text if ch not in _PUNCTUATION)).split())
+
+
+def exact_match(prediction: str, answers: Sequence[str]) -> float:
+    """1 if the normalised prediction equals a normalised gold answer."""
+    text = normalize(prediction)
+    return float(bool(text) and any(text == normalize(answer) for answer in answers))
+
+
+def token_f1(prediction: str, answers: Sequence[str]) -> float:
+    """Best token F1 (bags of normalised tokens) over the gold answers."""
+    return max((_bag_f1(normalize(prediction).split(), normalize(answer).split()) for answer in answers), default=0.0)
+
+
+def _bag_f1(predicted: list[str], gold: list[str]) -> float:
+    shared = sum((Counter(predicted) & Counter(gold)).values())
+    return 2 * shared / (len(predicted) + len(gold)) if shared else 0.0
+
+
+def contains(prediction: str, answers: Sequence[str]) -> float:
+    """1 if a normalised gold answer occurs as a token sequence in the normalised prediction."""
+    return float(any(holds_answer(prediction, answer) for answer in answers))
+
+
+def holds_answer(text: str, answer: str) -> bool:
+    """Whether the normalised answer occurs in the normalised text as whole tokens; an empty answer never does."""
+    needle = normalize(answer)
+    return bool(needle) and f" {needle} " in f" {normalize(text)} "
+
+
+def parse_label(prediction: str, labels: dict[str, tuple[str, ...]]) -> str | None:
+    """The one label that the reply names first, or None.
+
+    The earliest spelling wins and of two at one place the longer ("not supported" names no FEVER label).
+    """
+    text = f" {normalize(prediction)} "
+    found = []
+    for label, spellings in labels.items():
+        for spelling in {normalize(s) or s.lower() for s in (*spellings, label)}:
+            for match in re.finditer(rf"(?<= ){re.escape(spelling)}(?= )", text):
+                if not text[: match.start()].endswith((" not ", " no ", " never ", " neither ")):
+                    found.append((match.start(), -len(spelling), label))
+    return min(found)[2] if found else None
+
+
+def label_accuracy(prediction: str, answers: Sequence[str], labels: dict[str, tuple[str, ...]]) -> float:
+    """1 if the label in the reply is the gold label; gold labels may be any spelling in the table."""
+    said = parse_label(prediction, labels)
+    return float(said is not None and said in {parse_label(answer, labels) for answer in answers})
+
+
+def str_em(prediction: str, qa_pairs: Sequence[dict[str, Any]]) -> float:
+    """ASQA's string EM: the share of sub-questions with a short answer that occurs in the prediction."""
+    groups = [pair["short_answers"] for pair in qa_pairs if pair.get("short_answers")]
+    return sum(contains(prediction, group) for group in groups) / len(groups) if groups else 0.0
+
+
+def _accuracy(prediction: str, answers: Sequence[str], _meta: dict[str, Any], task: Task) -> float:
+    return label_accuracy(prediction, answers, task.labels or {})
+
+
+def _str_em(prediction: str, answers: Sequence[str], meta: dict[str, Any], _task: Task) -> float:
+    return str_em(prediction, meta.get("qa_pairs") or [{"short_answers": list(answers)}])
+
+
+def _rouge_l(prediction: str, answers: Sequence[str], meta: dict[str, Any], _task: Task) -> float:
+    return rouge_l(prediction, meta.get("long_answers") or answers)
+
+
+_ROUGE: list[Any] = []
+
+
+def rouge_l(prediction: str, references: Sequence[str]) -> float:
+    """Best ROUGE-L F over the references (Lin 2004), by Google's rouge-score with stemming."""
+    if not _ROUGE:
+        from rouge_score.rouge_scorer import RougeScorer
+
+        _ROUGE.append(RougeScorer(["rougeL"], use_stemmer=True))
+    return float(max((_ROUGE[0].score(reference, prediction)["rougeL"].fmeasure for reference in references), default=0.0))
+
+
+METRICS: dict[str, AnswerMetric] = {
+    "em": lambda prediction, answers, _meta, _task: exact_match(prediction, answers),
+    "f1": lambda prediction, answers, _meta, _task: token_f1(prediction, answers),
+    "contains": lambda prediction, answers, _meta, _task: contains(prediction, answers),
+    "accuracy": _accuracy,
+    "str_em": _str_em,
+    "rouge_l": _rouge_l,
+}
+
+
+def selection_scores(selected: Collection[str], gold: Collection[str]) -> dict[str, float]:
+    """Set precision, recall and F1 of the selected passage ids against the gold ones.
+
+    Where no passage is gold, choosing none is right (all 1) and choosing any is wrong (all 0); an empty selection where some
+    are gold scores 0.
+    """
+    chosen, wanted = set(selected), set(gold)
+    if not wanted:
+        value = float(not chosen)
+        return {"precision": value, "recall": value, "f1": value}
+    hits = len(chosen & wanted)
+    if not hits:
+        return {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+    precision, recall = hits / len(chosen), hits / len(wanted)
+    return {"precision": precision, "recall": recall, "f1": 2 * precision * recall / (precision + recall)}

@@ -1,0 +1,72 @@
+"""Reward terms of a rollout and their weighted total (DynamicRAG, equation for r; weights 0.2 each in the paper).
+
+All terms are in [0, 1]. A term that could not be computed is None and makes the total None if it has a weight: a failure is
+never a zero.
+"""
+
+import re
+
+from dynamicrag_cli.core.errors import UsageError, unknown_name
+
+PURE_TERMS = ("em", "rouge", "length")
+MODEL_TERMS = ("bertscore", "judge")
+TERMS = PURE_TERMS + MODEL_TERMS
+PAPER_WEIGHTS = {"em": 0.2, "bertscore": 0.2, "rouge": 0.2, "length": 0.2, "judge": 0.2}
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """Read `em=0.4 rouge=0.4 length=0.2` (spaces or commas between).
+
+    Raises:
+        UsageError: An unknown term, a term without a number, a negative weight, or no positive weight at all.
+    """
+    weights: dict[str, float] = {}
+    for part in re.split(r"[\s,]+", text.strip()):
+        name, _, value = part.partition("=")
+        if name not in TERMS:
+            raise unknown_name("reward term", name, TERMS)
+        try:
+            weights[name] = float(value)
+        except ValueError:
+            raise UsageError(f"reward weight {part!r} is not NAME=NUMBER, such as em=0.2") from None
+        if not 0 <= weights[name] < float("inf"):
+            raise UsageError(f"the weight of {name!r} is {value}; a weight is a finite number of at least 0")
+    if not any(weights.values()):
+        raise UsageError("every reward weight is 0; at least one must be above 0")
+    return weights
+
+
+def length_reward(n_chosen: int) -> float:
+    """1/(1+k): 1 for no passage, falling with every passage that the reader must read.
+
+    The paper writes the length of the answer but credits the term with lowering k; the released code counts the samples, a
+    constant. Here it is the number of chosen passages.
+    """
+    return 1.0 / (1 + n_chosen)
+
+
+def total(terms: dict[str, float | None], weights: dict[str, float]) -> float | None:
+    """Weighted sum; None if a term with a weight above 0 is None or was not computed."""
+    value = 0.0
+    for name, weight in weights.items():
+        if weight:
+            term = terms.get(name)
+            if term is None:
+                return None
+            value += weight * term
+    return value
+
+
+_SCORE = re.compile(r"(?<![\d.-])(\d{1,3}(?:\.\d+)?)(?![\d.]*\d)")
+
+
+def parse_judgement(reply: str | None) -> float | None:
+    """The judge's 0-100 as [0, 1]: the number after the last `score`/`total`, else the only number; else None."""
+    if not reply:
+        return None
+    tail = re.split(r"(?i)\b(?:total|score)\b", reply)
+    numbers = _SCORE.findall(tail[-1]) if len(tail) > 1 else _SCORE.findall(reply)
+    if not numbers or (len(tail) == 1 and len(numbers) > 1):
+        return None
+    value = float(numbers[0])
+    return value / 100 if value <= 100 else None
