@@ -1,0 +1,131 @@
+"""The journal of a running stage, `OUT.partial`: one line per input record, in input order, flushed per chunk.
+
+The first line holds the run's fingerprint. Line i + 1 holds what became of input record i: the output record itself, or an object
+with the single key `files` (records for several files) or `reject`. So resuming is: cut a torn last line, count the lines, skip
+that many inputs.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from dynamicrag_cli.adapters.files.jsonl import encoder, finish
+from dynamicrag_cli.adapters.files.manifest import differences
+from dynamicrag_cli.core.errors import InputError, UsageError
+from dynamicrag_cli.core.records import Record, Reject
+
+_REJECT, _FILES = b'{"reject":', b'{"files":'
+
+
+class Journal:
+    """An open journal.
+
+    Attributes:
+        n_done: Input records that earlier runs have dealt with.
+    """
+
+    def __init__(self, path: Path, fingerprint: dict[str, Any], *, fresh: bool) -> None:
+        self.path = path
+        self.n_done = 0
+        if fresh:
+            path.unlink(missing_ok=True)
+        if path.exists() and path.stat().st_size:
+            self.n_done = _repair(path, fingerprint)
+        self.file: BinaryIO = path.open("ab")
+        if not self.file.tell():
+            self._write(encoder.encode({"fingerprint": fingerprint}) + b"\n")
+
+    def append(self, outcomes: Iterable[Record | Reject | tuple[str, dict[str, list[Record]]]]) -> None:
+        """Write one chunk, whole lines only, and flush it to the disk."""
+        self._write(b"".join(_encode(outcome) + b"\n" for outcome in outcomes))
+
+    def _write(self, data: bytes) -> None:
+        self.file.write(data)
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def close(self) -> None:
+        """Close the file; the journal stays for a later run."""
+        self.file.close()
+
+
+def _encode(outcome: Record | tuple[str, dict[str, list[Record]]]) -> bytes:
+    if isinstance(outcome, Reject):
+        return encoder.encode({"reject": outcome})
+    if isinstance(outcome, tuple):
+        return encoder.encode({"files": outcome[1], "note": outcome[0]})
+    return encoder.encode(outcome)
+
+
+def _repair(path: Path, fingerprint: dict[str, Any]) -> int:
+    """Cut a torn tail and return the number of whole records.
+
+    Raises:
+        UsageError: The journal belongs to a run with other settings.
+    """
+    with path.open("r+b") as file:
+        header = file.readline()
+        if not header.endswith(b"\n"):
+            file.truncate(0)
+            return 0
+        try:
+            found = msgspec.json.decode(header)["fingerprint"]
+        except (msgspec.DecodeError, KeyError, TypeError):
+            raise InputError(f"{path}: not a journal of drag; move it away, or type --fresh to start anew") from None
+        if found != fingerprint:
+            changed = "\n  ".join(differences(found, fingerprint))
+            raise UsageError(
+                f"{path} holds an unfinished run with other settings:\n  {changed}\n"
+                "Repeat the command with its settings to finish it, or type --fresh to throw it away."
+            )
+        count, end = 0, file.tell()
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            count, end = count + 1, end + len(line)
+        file.truncate(end)
+    return count
+
+
+def publish(
+    journal: Path, targets: dict[str, Path], rejects: Path, inspect: Callable[[bytes], Iterable[str]] | None
+) -> tuple[Counter[str], Counter[str]]:
+    """Split a finished journal into its output files; returns records per file (`""` is the only file) and counted notes.
+
+    Every file is written aside, synced and renamed; `rejects` exists afterwards only if something was rejected.
+    """
+    counts: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
+    staged = {name: target.with_name(target.name + ".plain") for name, target in targets.items()}
+    staged["rejects"] = rejects.with_name(rejects.name + ".plain")
+    files = {name: path.open("wb") for name, path in staged.items()}
+    with journal.open("rb") as lines:
+        lines.readline()
+        for line in lines:
+            if line.startswith(_REJECT):
+                files["rejects"].write(line[len(_REJECT) : -2] + b"\n")
+                counts["rejects"] += 1
+            elif line.startswith(_FILES):
+                emitted = msgspec.json.decode(line)
+                notes[emitted["note"]] += 1
+                for name, records in emitted["files"].items():
+                    files[name].writelines(encoder.encode(record) + b"\n" for record in records)
+                    counts[name] += len(records)
+            else:
+                files[""].write(line)
+                counts[""] += 1
+                notes.update(inspect(line) if inspect else ())
+    for file in files.values():
+        file.close()
+    for name, target in {**targets, "rejects": rejects}.items():
+        if name == "rejects" and not counts["rejects"]:
+            staged[name].unlink()
+            target.unlink(missing_ok=True)
+        else:
+            finish(staged[name], target)
+    journal.unlink()
+    return counts, notes

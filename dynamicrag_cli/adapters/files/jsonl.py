@@ -1,0 +1,138 @@
+"""JSON lines in and out: plain, gzip and zstandard by file name, `-` for the standard streams."""
+
+import gzip
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Generic, TypeVar, cast
+
+import msgspec
+import zstandard
+
+from dynamicrag_cli.core.doors import admit
+from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.records import Record, Reject
+
+STREAM = "-"
+MAX_LINE_BYTES = 64 * 2**20
+R = TypeVar("R", bound=Record)
+
+encoder = msgspec.json.Encoder()
+
+
+def open_read(path: str) -> BinaryIO:
+    """Open a file for reading bytes, decompressed.
+
+    Raises:
+        InputError: There is no such file, or it is a folder.
+    """
+    if path == STREAM:
+        return sys.stdin.buffer
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file")
+    if Path(path).is_dir():
+        raise InputError(f"{path}: is a folder, expected a JSONL file")
+    if path.endswith(".gz"):
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    if path.endswith(".zst"):
+        return cast(BinaryIO, io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(Path(path).open("rb"), closefd=True)))
+    return Path(path).open("rb")
+
+
+def lines(path: str) -> Iterator[tuple[int, bytes]]:
+    """The non-empty lines of a file with their numbers, from 1; a byte order mark at the start is dropped."""
+    with open_read(path) as file:
+        number = 0
+        try:
+            while line := file.readline(MAX_LINE_BYTES):
+                number += 1
+                if number == 1 and line.startswith(b"\xef\xbb\xbf"):
+                    line = line[3:]
+                if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+                    # A stub of an over-long line: it cannot decode, so it is rejected, and memory stays bounded.
+                    line = line[:1000]
+                    while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                        pass
+                if line.strip():
+                    yield number, line
+        except (EOFError, gzip.BadGzipFile, zstandard.ZstdError) as error:
+            raise InputError(f"{path}: the compressed file is damaged after line {number} ({error})") from None
+
+
+class Reader(Generic[R]):
+    """Reads records of one kind, with every line that cannot be used as a `Reject`.
+
+    Attributes:
+        strange: How often each unknown field was moved to `meta`.
+    """
+
+    def __init__(self, path: str, kind: type[R]) -> None:
+        self.path, self.kind = path, kind
+        self.strange: dict[str, int] = {}
+        self._strict = msgspec.json.Decoder(kind)
+        self._loose = msgspec.json.Decoder()
+        self._seen: set[str] = set()
+
+    def __iter__(self) -> Iterator[R | Reject]:
+        for number, line in lines(self.path):
+            yield self._read(number, line)
+
+    def _read(self, number: int, line: bytes) -> R | Reject:
+        try:
+            record = self._decode(line)
+        except (ValueError, msgspec.DecodeError, RecursionError) as error:
+            return Reject(line=number, id=None, reason=str(error), record=line[:2000].decode("utf-8", "replace").rstrip("\n"))
+        name = str(getattr(record, "id", number))
+        if name in self._seen:
+            return Reject(line=number, id=name, reason=f"the id {name!r} was met before")
+        self._seen.add(name)
+        return record
+
+    def _decode(self, line: bytes) -> R:
+        try:
+            return self._strict.decode(line)
+        except msgspec.ValidationError:
+            record, strange = admit(self._loose.decode(line), self.kind)
+            for name in strange:
+                self.strange[name] = self.strange.get(name, 0) + 1
+            return record
+
+
+def read_all(path: str, kind: type[R]) -> list[R]:
+    """All records of a file that must be whole.
+
+    Raises:
+        InputError: A line cannot be used; the message names it.
+    """
+    records: list[R] = []
+    for item in Reader(path, kind):
+        if isinstance(item, Reject):
+            raise InputError(f"{path}, line {item.line}: {item.reason}")
+        records.append(item)
+    return records
+
+
+def finish(source: Path, target: Path) -> None:
+    """Publish a finished plain file: compress by the target's name, fsync, rename; the source is removed."""
+    staged = target.with_name(target.name + ".finishing")
+    with source.open("rb") as plain, staged.open("wb") as raw:
+        _copy(plain, raw, target.name)
+        raw.flush()
+        os.fsync(raw.fileno())
+    staged.replace(target)
+    source.unlink()
+
+
+def _copy(plain: BinaryIO, raw: BinaryIO, name: str) -> None:
+    sink: BinaryIO = raw
+    if name.endswith(".gz"):
+        # No name and no time in the header: equal records give equal bytes.
+        sink = cast(BinaryIO, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0))
+    elif name.endswith(".zst"):
+        sink = cast(BinaryIO, zstandard.ZstdCompressor(level=6).stream_writer(raw, closefd=False))
+    while block := plain.read(2**20):
+        sink.write(block)
+    if sink is not raw:
+        sink.close()

@@ -1,0 +1,57 @@
+"""Finding and loading the template folder: prompts and LLaMA-Factory settings are files, never Python."""
+
+import hashlib
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.prompts import PromptSet
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+
+
+def default_folder() -> Path:
+    """The templates that ship with `drag`: inside an installed wheel, or at the top of a checkout."""
+    packaged = _PACKAGE / "templates"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "templates"
+
+
+def load_prompts(folder: Path | None, control_tokens: frozenset[str] = frozenset()) -> PromptSet:
+    """The prompts of a template folder; a file that the folder lacks is taken from the default one.
+
+    Raises:
+        InputError: The folder does not exist, or its rules.yaml is not a table of sentences.
+    """
+    sources, rules = {}, {}
+    for place in [default_folder(), *([folder] if folder else [])]:
+        prompts = place / "prompts"
+        if not prompts.is_dir():
+            raise InputError(f"{place}: not a template folder (it has no folder 'prompts')")
+        sources.update({file.name: file.read_text(encoding="utf-8") for file in sorted(prompts.glob("*.jinja"))})
+        if (prompts / "rules.yaml").exists():
+            rules.update(_rules(prompts / "rules.yaml"))
+    return PromptSet(sources=sources, rules=rules, control_tokens=control_tokens)
+
+
+def _rules(path: Path) -> dict[str, str]:
+    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(loaded, dict) or not all(isinstance(rule, str) for rule in loaded.values()):
+        raise InputError(f"{path}: expected a table of rule names and sentences")
+    return {str(name): rule for name, rule in loaded.items()}
+
+
+def prompts_hash(prompts: PromptSet) -> str:
+    """SHA-256 of all prompt texts and of the control tokens that they are guarded against."""
+    parts = [*sorted(prompts.sources.items()), *sorted(prompts.rules.items()), *sorted(prompts.control_tokens)]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def render_training(folder: Path | None, name: str, slots: dict[str, object]) -> str:
+    """The LLaMA-Factory YAML `name` of the template folder, filled."""
+    places = [str(place / "llamafactory") for place in ([folder] if folder else []) + [default_folder()]]
+    environment = Environment(
+        loader=FileSystemLoader(places), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False  # noqa: S701 - YAML
+    )
+    return environment.get_template(f"{name}.yaml.jinja").render(slots) + "\n"

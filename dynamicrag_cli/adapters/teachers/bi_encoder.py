@@ -1,0 +1,49 @@
+"""A bi-encoder as teacher: the cosine of question and passage, made a probability by a logistic fit."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dynamicrag_cli.adapters.retrievers.dense import encode, load_encoder
+from dynamicrag_cli.adapters.teachers.settings import TeacherSettings
+from dynamicrag_cli.core.errors import InputError
+
+
+class BiEncoder:
+    """Relevance is sigmoid(slope * cosine + offset); both numbers are fitted on train questions with gold ids."""
+
+    threshold = 0.5
+
+    def __init__(self, model: str, settings: TeacherSettings) -> None:
+        self.encoder = load_encoder(model, settings.device)
+        self.settings = settings
+        self.slope, self.offset = float("nan"), float("nan")
+
+    def calibrate(self, pairs: Sequence[tuple[str, str, str]], labels: Sequence[bool]) -> dict[str, float]:
+        """Fit slope and offset by logistic regression; returns them for the manifest.
+
+        Raises:
+            InputError: The labels are all equal, so nothing can be fitted.
+        """
+        if len(set(labels)) < 2:
+            raise InputError(
+                "the bi-encoder teacher needs train questions with gold_passage_ids to calibrate on, with gold and other candidates; "
+                "use --teacher llm, cross-encoder or answer-match on data without gold ids"
+            )
+        from sklearn.linear_model import LogisticRegression
+
+        fit = LogisticRegression(C=1e3).fit(self._cosines(pairs)[:, None], np.asarray(labels))
+        self.slope, self.offset = float(fit.coef_[0, 0]), float(fit.intercept_[0])
+        return {"slope": self.slope, "offset": self.offset, "n_pairs": len(labels), "n_gold": int(sum(labels))}
+
+    def relevance(self, pairs: Sequence[tuple[str, str, str]]) -> list[float]:
+        """Relevance of each (question, title, text) in [0, 1]."""
+        return [float(value) for value in 1 / (1 + np.exp(-(self.slope * self._cosines(pairs) + self.offset)))]
+
+    def _cosines(self, pairs: Sequence[tuple[str, str, str]]) -> np.ndarray:
+        questions = list(dict.fromkeys(question for question, _, _ in pairs))
+        place = {question: row for row, question in enumerate(questions)}
+        question_vectors = encode(self.encoder, questions, self.settings.batch_size)
+        passage_vectors = encode(self.encoder, [f"{title} {text}".strip() for _, title, text in pairs], self.settings.batch_size)
+        rows = [place[question] for question, _, _ in pairs]
+        return np.einsum("ij,ij->i", question_vectors[rows], passage_vectors)

@@ -1,0 +1,35 @@
+"""A sentence-transformers cross-encoder as teacher: sigmoid of its logit.
+
+*Untested on real weights*: tested with a tiny random encoder.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from sentence_transformers import CrossEncoder
+
+from dynamicrag_cli.adapters.teachers.settings import TeacherSettings
+from dynamicrag_cli.core.errors import InputError
+
+
+class CrossEncoderTeacher:
+    """Relevance is sigmoid(logit), in [0, 1]; the model must have one output."""
+
+    threshold = 0.5
+
+    def __init__(self, model: str, settings: TeacherSettings) -> None:
+        try:
+            self.model = CrossEncoder(model, device=settings.device, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot load the cross-encoder {model!r}: {str(error).splitlines()[0]}") from error
+        if self.model.config.num_labels != 1:
+            raise InputError(f"the cross-encoder {model!r} has {self.model.config.num_labels} outputs; a teacher needs one")
+        self.settings = settings
+
+    def relevance(self, pairs: Sequence[tuple[str, str, str]]) -> list[float]:
+        """Relevance of each (question, title, text) in [0, 1]."""
+        texts = [(question, f"{title} {text}".strip()) for question, title, text in pairs]
+        scores = self.model.predict(
+            texts, batch_size=self.settings.batch_size, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False
+        )
+        return [float(score) for score in scores]

@@ -1,0 +1,102 @@
+"""`drag check`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dynamicrag_cli.cli import config as configs
+from dynamicrag_cli.cli.console import say
+from dynamicrag_cli.core.errors import InputError
+
+
+def check(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Pipeline file.", show_default=False)],
+) -> None:
+    """Check a pipeline file before anything starts: every section, key, value and variant; all problems are listed.
+
+    Example: drag check pipelines/demo.yaml
+    """
+    content = configs.load(file)
+    root = ctx.find_root()
+    problems = [*_run_problems(content.get("run") or {}), *_rows_problems(content)]
+    commands = dict(_commands(root.command, ()))
+    for words, section in _sections(content, commands, ()):
+        if isinstance(section, str):
+            problems.append(section)
+        else:
+            problems += _section_problems(words, section, commands[words], ctx)
+    if problems:
+        raise InputError(f"{file}: {len(problems)} problem(s)\n" + "\n".join(f"  {problem}" for problem in problems))
+    say(f"{file}: ok")
+
+
+def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:  # noqa: ANN401
+    """Every leaf command with its words."""
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield words, command
+        return
+    for name, child in children.items():
+        yield from _commands(child, (*words, name))
+
+
+def _sections(content: dict[str, Any], commands: dict[tuple[str, ...], Any], words: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
+    """Sections by command words; a problem line instead of a section where there is no such command."""
+    for name, section in content.items():
+        path = (*words, name)
+        if path == ("run",):
+            continue
+        if path in commands:
+            yield path, section if isinstance(section, dict) else {}
+        elif any(known[: len(path)] == path for known in commands) and isinstance(section, dict):
+            yield from _sections(section, commands, path)
+        else:
+            known = {known[len(words)]: None for known in commands if known[: len(words)] == words}
+            yield path, _unknown(f"section '{'.'.join(path)}'", name, [*known, *(["run"] if not words else [])])
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"unknown {what}." + (f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(sorted(known))}.")
+
+
+def _run_problems(run: object) -> list[str]:
+    if not isinstance(run, dict):
+        return ["run: expected a table"]
+    unknown = [_unknown(f"key 'run.{key}'", key, list(configs.RUN_KEYS)) for key in run if key not in configs.RUN_KEYS]
+    return unknown + [f"run: the key '{key}' is missing ({configs.RUN_KEYS[key]})" for key in ("dir", "corpus", "questions", "model") if key not in run]
+
+
+def _rows_problems(content: dict[str, Any]) -> list[str]:
+    rows = str((content.get("run") or {}).get("rows") or "").split()
+    _, variants = configs.split_variants(configs.section_of(content, ["infer"]))
+    return [_unknown(f"infer variant '{row}' in run.rows", row, list(variants)) for row in rows if row not in variants]
+
+
+def _section_problems(words: tuple[str, ...], section: dict[str, Any], command: Any, ctx: typer.Context) -> list[str]:  # noqa: ANN401
+    where = ".".join(words)
+    own, variants = configs.split_variants(section)
+    problems = _values(own, command, where, ctx)
+    for name, keys in variants.items():
+        problems += _values(keys, command, f"{where}.{name}", ctx)
+    return problems
+
+
+def _values(keys: dict[str, Any], command: Any, where: str, ctx: typer.Context) -> list[str]:  # noqa: ANN401
+    """Problems of keys and of values, which are converted as on the command line."""
+    problems = configs.key_problems(keys, command, where)
+    known = configs.options_of(command)
+    for key, value in keys.items():
+        param = known.get(configs.option_key(key))
+        if param is None:
+            continue
+        try:
+            param.type_cast_value(ctx, value)
+        except typer.BadParameter as error:
+            problems.append(f"{where}.{key}: {error.message}")
+    return problems

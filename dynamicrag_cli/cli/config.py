@@ -1,0 +1,137 @@
+"""Pipeline files: one YAML per experiment, a section per command, keys = option names.
+
+A flag beats an environment variable (DRAG_COMMAND_OPTION), which beats the file, which beats the default. `${name}` in a value
+stands for a key of the file's `run` section or for an environment variable. A section may hold named variants
+(`infer: {k3: {selector: "top-k:3"}}`); `--variant k3` applies one on top of the section's own keys.
+"""
+
+import difflib
+import os
+import string
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+
+from dynamicrag_cli.core.errors import InputError, UsageError
+
+RUN_KEYS = {
+    "dir": "folder of the run's files",
+    "corpus": "passages, JSONL",
+    "questions": "questions, JSONL",
+    "model": "the language model that is trained, a folder or hub id",
+    "encoder": "the text encoder, a folder or hub id",
+    "rows": "names of the infer variants to compare, in the order of the table",
+}
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The file as a dictionary, `${…}` filled in.
+
+    Raises:
+        InputError: The file is missing or no YAML table.
+        UsageError: A `${name}` is neither in the run section nor in the environment.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the pipeline file {path}: {error}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: expected a table of sections, one per command")
+    run = raw.get("run") or {}
+    names = {**os.environ, **{key: str(value) for key, value in run.items()}} if isinstance(run, dict) else dict(os.environ)
+    filled = _fill(raw, names, str(path))
+    assert isinstance(filled, dict)
+    return filled
+
+
+def _fill(value: object, names: dict[str, str], where: str) -> object:
+    if isinstance(value, dict):
+        return {str(key): _fill(part, names, f"{where}: {key}") for key, part in value.items()}
+    if isinstance(value, list):
+        return [_fill(part, names, where) for part in value]
+    if isinstance(value, str) and "$" in value:
+        try:
+            # Twice, since a run key may itself name an environment variable.
+            return string.Template(string.Template(value).substitute(names)).substitute(names)
+        except KeyError as error:
+            raise UsageError(f"{where}: ${{{error.args[0]}}} is neither a key of the run section nor set in the environment") from None
+        except ValueError as error:
+            raise UsageError(f"{where}: {error}; write $$ for a dollar sign") from None
+    return value
+
+
+def section_of(content: dict[str, Any], command: list[str]) -> dict[str, Any]:
+    """The section of a command (`train sft` is `train: {sft: …}`), empty if the file has none."""
+    section: Any = content
+    for word in command:
+        section = (section or {}).get(word) if isinstance(section, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
+def option_key(name: str) -> str:
+    """The key of an option in a file: dashes, as on the command line."""
+    return name.replace("_", "-")
+
+
+def options_of(command: Any) -> dict[str, Any]:  # noqa: ANN401 - typer's command type is private
+    """The options and arguments of a command that a file may set, by key."""
+    reserved = {"help", "config", "variant", "output", "fresh", "dry_run"}
+    return {option_key(param.name): param for param in command.params if param.name not in reserved}
+
+
+def split_variants(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """A section's own keys, and its variants (the keys that hold a table)."""
+    own = {key: value for key, value in section.items() if not isinstance(value, dict)}
+    return own, {key: value for key, value in section.items() if isinstance(value, dict)}
+
+
+def key_problems(keys: dict[str, Any], command: Any, where: str) -> list[str]:  # noqa: ANN401
+    """One line for every key that is no option of the command, with the nearest that is."""
+    known = options_of(command)
+    problems = []
+    for key in keys:
+        if option_key(key) not in known:
+            near = difflib.get_close_matches(option_key(key), known, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(sorted(known))}."
+            problems.append(f"{where}: unknown key '{key}'.{hint}")
+    return problems
+
+
+def apply(ctx: typer.Context, config: Path | None, variant: str | None) -> None:
+    """Make a section (and a variant of it) the defaults of the command that is being parsed.
+
+    Raises:
+        UsageError: A key is no option of the command, or the section has no such variant.
+    """
+    if config is None:
+        return
+    words = ctx.command_path.split()[1:]
+    own, variants = split_variants(section_of(load(config), words))
+    where = f"{config}: {'.'.join(words)}"
+    if variant is not None:
+        if variant not in variants:
+            near = difflib.get_close_matches(variant, variants, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise UsageError(f"{where} has no variant '{variant}'.{hint} Known: {', '.join(variants) or 'none'}.")
+        own = {**own, **variants[variant]}
+    problems = key_problems(own, ctx.command, where)
+    if problems:
+        raise UsageError("\n".join(problems))
+    ctx.default_map = {key.replace("-", "_"): value for key, value in own.items()}
+
+
+def on_config(ctx: typer.Context, value: Path | None) -> Path | None:
+    """Callback of `--config`; whichever of `--config` and `--variant` is read last applies both."""
+    ctx.meta["drag.config"] = value
+    apply(ctx, value, ctx.meta.get("drag.variant"))
+    return value
+
+
+def on_variant(ctx: typer.Context, value: str | None) -> str | None:
+    """Callback of `--variant`."""
+    ctx.meta["drag.variant"] = value
+    if value is not None:
+        apply(ctx, ctx.meta.get("drag.config"), value)
+    return value

@@ -1,0 +1,74 @@
+"""What people see: one console on stderr, progress bars, tables. Data and JSON go to stdout and nowhere else."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+# rich respects NO_COLOR and falls back to plain text where stderr is no terminal.
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """A line for people; square brackets in it are text, not markup."""
+    err.print(message, markup=False)
+
+
+def write_stdout(text: str) -> None:
+    """Data for a program: one line or document on stdout."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
+
+
+class _Rate(ProgressColumn):
+    """Records per second, or seconds per record when slow."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("-/s", style="progress.data.speed")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each", style="progress.data.speed")
+
+
+@contextmanager
+def progress(label: str, total: int | None) -> Iterator["Bar"]:
+    """A progress bar with rate and time left; where stderr is no terminal, a plain line now and then."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+        yield Bar(bars, label, total)
+
+
+class Bar:
+    """One running bar."""
+
+    def __init__(self, bars: Progress, label: str, total: int | None) -> None:
+        self.bars, self.label, self.total = bars, label, total
+        self.task = bars.add_task(label, total=total, note="")
+        self.done = 0
+        self._told = 0
+
+    def advance(self, count: int, note: str = "") -> None:
+        """Count records as done; `note` stands at the end of the line."""
+        self.done += count
+        self.bars.update(self.task, advance=count, note=note)
+        step = max((self.total or 0) // 10, 1)
+        if not err.is_terminal and self.total and self.done < self.total and self.done - self._told >= step:
+            self._told = self.done
+            say(f"{self.label}: {self.done}/{self.total} {note}".rstrip())
+
+    def set_total(self, total: int) -> None:
+        """Set the total once it is known."""
+        self.total = total
+        self.bars.update(self.task, total=total)

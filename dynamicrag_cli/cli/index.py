@@ -1,0 +1,88 @@
+"""`drag index`."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dynamicrag_cli.adapters import registry
+from dynamicrag_cli.adapters.files.jsonl import Reader, lines
+from dynamicrag_cli.adapters.files.manifest import read_manifest, write_manifest
+from dynamicrag_cli.adapters.retrievers.store import PassageStore, write_store
+from dynamicrag_cli.cli import options as opt
+from dynamicrag_cli.cli.console import progress, say
+from dynamicrag_cli.cli.runner import fingerprint, is_fresh
+from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.records import Passage, Reject
+
+
+def index(
+    ctx: typer.Context,
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="Passages, JSONL.", show_default=False)],
+    output: opt.OutputDir,
+    retriever: Annotated[
+        str,
+        typer.Option(
+            parser=opt.one_of("retriever", registry.RETRIEVERS), metavar="NAME", help=registry.describe(registry.RETRIEVERS) + "."
+        ),
+    ] = "bm25",
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="dense: the encoder, a folder or hub id.")] = None,
+    device: opt.Device = None,
+    batch_size: opt.BatchSize = 32,
+    fresh: opt.Fresh = False,
+    config: opt.Config = None,
+    variant: opt.Variant = None,
+) -> None:
+    """Index a corpus: passages in, an index folder out.
+
+    Example: drag index passages.jsonl -o index-bm25 --retriever bm25
+    """
+    if not Path(corpus).is_file():
+        raise InputError(f"{corpus}: no such file")
+    wanted = fingerprint(ctx, corpus)
+    if not fresh and is_fresh(output, wanted):
+        say(f"index: {output} is up to date")
+        return
+    started = time.monotonic()
+    building = output.with_name(output.name + ".partial")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    settings: dict[str, Any] = {"retriever": retriever, "model": model, "device": device, "batch_size": batch_size}
+    with progress("index", sum(1 for _ in lines(corpus))) as bar:
+        n_passages = write_store(building, _passages(corpus))
+        if not n_passages:
+            raise InputError(f"{corpus}: holds no passages")
+        done = 0
+        for count in registry.load("retriever", retriever, registry.RETRIEVERS).build(building, PassageStore(building), settings):
+            bar.advance(count - done)
+            done = count
+    kept = {"retriever": retriever, "model": model}
+    write_manifest(building, {"kind": "index", "fingerprint": wanted, "settings": kept, "counts": {"in": n_passages}})
+    shutil.rmtree(output, ignore_errors=True)
+    building.rename(output)
+    seconds = time.monotonic() - started
+    say(f"index: {n_passages} passages, {retriever}, {seconds:.1f} s -> {output}")
+
+
+def _passages(corpus: str) -> Any:  # noqa: ANN401 - an iterator of passages
+    for item in Reader(corpus, Passage):
+        if isinstance(item, Reject):
+            raise InputError(f"{corpus}, line {item.line}: {item.reason}")
+        if not (item.text.strip() or item.title.strip()):
+            raise InputError(f"{corpus}: the passage {item.id!r} is empty")
+        yield item
+
+
+def open_index(folder: Path, device: str | None = None, batch_size: int = 32) -> Any:  # noqa: ANN401 - stages.retrieve.Index
+    """Open an index folder for searching.
+
+    Raises:
+        InputError: It is no finished index.
+    """
+    manifest = read_manifest(folder) if folder.is_dir() else {}
+    if manifest.get("kind") != "index":
+        raise InputError(f"{folder}: not an index; build one with: drag index CORPUS -o {folder} --retriever bm25")
+    settings = {**manifest["settings"], "device": device, "batch_size": batch_size}
+    return registry.load("retriever", settings["retriever"], registry.RETRIEVERS)(folder, PassageStore(folder), settings)

@@ -1,0 +1,139 @@
+"""`drag infer`."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.panel import Panel
+from rich.text import Text
+
+from dynamicrag_cli.adapters.files.templates import prompts_hash
+from dynamicrag_cli.cli import options as opt
+from dynamicrag_cli.cli.console import err, write_stdout
+from dynamicrag_cli.cli.index import open_index
+from dynamicrag_cli.cli.models import open_pair, prompts_for
+from dynamicrag_cli.cli.runner import Stage, run_stage
+from dynamicrag_cli.core.engine import SamplingOptions
+from dynamicrag_cli.core.errors import EngineError, UsageError
+from dynamicrag_cli.core.identifiers import STATUSES, WELL_FORMED
+from dynamicrag_cli.core.records import Prediction, Question, RetrievedQuestion
+from dynamicrag_cli.core.selectors import LLM_SELECTOR, parse_selector
+from dynamicrag_cli.core.splits import split_of
+from dynamicrag_cli.core.tasks import DEFAULT_TASK, TASKS
+from dynamicrag_cli.stages import retrieve, rollouts
+from dynamicrag_cli.stages.outcome import Outcome
+
+
+def infer(
+    ctx: typer.Context,
+    source: Annotated[str | None, typer.Argument(metavar="[IN]", help="Candidates, JSONL (or --question).", show_default=False)] = None,
+    output: opt.Output = "-",
+    engine: opt.EngineName = "hf",
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="The reranker (selector llm), and the reader if --reader is not given.")] = None,
+    selector: opt.SelectorName = LLM_SELECTOR,
+    reader: opt.Reader = None,
+    question: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer this one question over --index instead of reading IN.")] = None,
+    index: Annotated[list[Path] | None, typer.Option("--index", metavar="DIR", help="With --question: index folder(s) to search.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="With --question: candidates to retrieve.")] = 5,
+    dataset: Annotated[
+        str, typer.Option(parser=opt.one_of("dataset", TASKS), metavar="NAME", help="With --question: task row that says what an answer looks like.")
+    ] = DEFAULT_TASK,
+    as_json: Annotated[bool, typer.Option("--json", help="With --question: print the prediction as JSON on stdout.", rich_help_panel=opt.RUNNING)] = False,
+    temperature: opt.Temperature = 0.0,
+    top_p: opt.TopP = 1.0,
+    max_selection_tokens: opt.MaxSelectionTokens = 100,
+    split: opt.Split = None,
+    dev_share: opt.DevShare = 0.1,
+    templates: opt.Templates = None,
+    limit: opt.Limit = None,
+    seed: opt.Seed = 0,
+    dtype: opt.Dtype = None,
+    max_model_len: opt.MaxModelLen = None,
+    base_url: opt.BaseUrl = None,
+    device: opt.Device = None,
+    batch_tokens: opt.BatchTokens = 16384,
+    gpus: opt.Gpus = 1,
+    chunk: opt.Chunk = 256,
+    max_reject_rate: opt.MaxRejectRate = 0.01,
+    fresh: opt.Fresh = False,
+    config: opt.Config = None,
+    variant: opt.Variant = None,
+) -> None:
+    """Choose passages and answer: candidates in, selection, order and answer out.
+
+    Example: drag infer candidates.jsonl -o predictions.jsonl --model dpo --reader sft --split dev
+
+    Example: drag infer --question "Where does the Danube rise?" --index index-bm25 --model sft
+    """
+    chosen = parse_selector(selector)
+    uses_model = chosen.name == LLM_SELECTOR
+    if uses_model and not model:
+        raise UsageError("the selector 'llm' needs --model, the reranker")
+    if not (reader or model):
+        raise UsageError("give --reader (or --model), the model that answers")
+    drawing = SamplingOptions(1, temperature, top_p, max_selection_tokens, seed)
+
+    def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
+        policy, answerer = open_pair(ctx, engine, model if uses_model else None, reader or model)
+        own, others = (prompts_for(templates, (e or answerer).control_tokens) for e in (policy, answerer))
+        return lambda records: rollouts.infer(records, chosen, policy, answerer, own, others, drawing)
+
+    if question is not None:
+        _one_question(question, dataset, index or [], top_k, prepare, as_json=as_json)
+        return
+    if source is None:
+        raise UsageError("give IN, a file of candidates, or --question TEXT --index DIR")
+    stage = Stage(
+        RetrievedQuestion,
+        {"": Prediction},
+        prepare,
+        keep=(lambda record: split_of(record, seed, dev_share) == split) if split else None,
+        note=_status,
+        templates_hash=prompts_hash(prompts_for(templates, frozenset())),
+    )
+    run_stage(ctx, source, output, stage)
+
+
+_decoder = msgspec.json.Decoder(Prediction)
+
+
+def _status(line: bytes) -> Iterable[str]:
+    return (f"selection: {_decoder.decode(line).rollout.status}",)
+
+
+def _one_question(
+    text: str,
+    dataset: str,
+    indexes: list[Path],
+    top_k: int,
+    prepare: Callable[[], Callable[[list[Any]], Sequence[Outcome]]],
+    *,
+    as_json: bool,
+) -> None:
+    """Retrieve, choose and answer for a person (or, with `as_json`, for a program)."""
+    if not indexes:
+        raise UsageError("--question needs --index DIR, made by: drag index CORPUS -o DIR")
+    if not text.strip():
+        raise UsageError("the question is empty")
+    asked = Question(id="question", question=text, answers=[], dataset=dataset)
+    (record,) = retrieve.retrieve([asked], [open_index(folder) for folder in indexes], top_k)
+    with err.status("choosing and answering"):
+        (outcome,) = prepare()([record])
+    if not isinstance(outcome, Prediction):
+        raise EngineError(str(outcome))
+    if as_json:
+        write_stdout(json.dumps(msgspec.to_builtins(outcome), ensure_ascii=False))
+        return
+    by_id = {doc.id: (rank, doc) for rank, doc in enumerate(outcome.docs, start=1)}
+    for number, name in enumerate(outcome.rollout.selection, start=1):
+        rank, doc = by_id[name]
+        title = Text(f" {number}. {doc.title or doc.id} (retrieved as {rank} of {len(outcome.docs)}) ")
+        err.print(Panel(Text(doc.text), title=title, title_align="left"))
+    if not outcome.rollout.selection:
+        err.print(f"no passage chosen ({STATUSES[outcome.rollout.status]})", markup=False)
+    elif outcome.rollout.status not in WELL_FORMED:
+        err.print(f"the reranker's reply was malformed: {STATUSES[outcome.rollout.status]}", markup=False)
+    write_stdout(outcome.rollout.answer or "")

@@ -1,0 +1,75 @@
+"""The program `drag`: its commands, and the one place where errors become messages and exit codes."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from dynamicrag_cli import __version__
+from dynamicrag_cli.cli import build_bc, build_dpo, check, index, infer, rerank_teacher, retrieve, reward, sample, train
+from dynamicrag_cli.cli import eval as evaluation
+from dynamicrag_cli.cli.console import err
+from dynamicrag_cli.core.errors import DragError
+
+HELP = """Train and run dynamic rerankers for RAG: an LLM that chooses which passages the generator reads, in which order, how many.
+
+The pipeline, in order: index, retrieve, rerank-teacher, build-bc, train sft, sample, reward, build-dpo, train dpo, infer, eval. Stages
+read and write JSONL; data goes to stdout or -o, messages to stderr. Options may also come from a pipeline file (--config) or from
+DRAG_COMMAND_OPTION.
+"""
+
+app = typer.Typer(
+    name="drag",
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"auto_envvar_prefix": "DRAG", "help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
+    """Hold the options of `drag` itself."""
+
+
+_COMMANDS: dict[str, Callable[..., Any]] = {
+    "index": index.index,
+    "retrieve": retrieve.retrieve,
+    "rerank-teacher": rerank_teacher.rerank_teacher,
+    "build-bc": build_bc.build_bc,
+    "sample": sample.sample,
+    "reward": reward.reward,
+    "build-dpo": build_dpo.build_dpo,
+    "infer": infer.infer,
+    "eval": evaluation.eval_command,
+    "check": check.check,
+}
+for _name, _function in _COMMANDS.items():
+    app.command(_name)(_function)
+app.add_typer(train.app, name="train")
+
+
+def main() -> None:
+    """Run `drag`; exit codes are those of `core.errors`, and 130 after Ctrl-C."""
+    # Local folders must never cause a look-up elsewhere; whoever wants a hub id sets HF_HUB_OFFLINE=0 or has it cached.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app(standalone_mode=True)
+    except DragError as error:
+        err.print(f"error: {error}", markup=False, style="red")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our stdout went away (`drag … | head`): nothing is wrong, but nothing more can be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

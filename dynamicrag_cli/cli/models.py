@@ -1,0 +1,47 @@
+"""Opening engines and prompts from the options of a command."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from dynamicrag_cli.adapters import registry
+from dynamicrag_cli.adapters.engines.settings import EngineSettings
+from dynamicrag_cli.adapters.files.templates import load_prompts
+from dynamicrag_cli.core.engine import Engine
+from dynamicrag_cli.core.prompts import PromptSet
+
+
+def engine_settings(ctx: typer.Context) -> EngineSettings:
+    """Engine settings from the options that the command has."""
+    names = ("device", "dtype", "max_model_len", "batch_tokens", "gpus", "base_url")
+    return EngineSettings(**{name: ctx.params[name] for name in names if ctx.params.get(name) is not None})
+
+
+def open_engine(name: str, model: str, settings: EngineSettings) -> Engine:
+    """Load a model in an engine."""
+    engine: Engine = registry.load("engine", name, registry.ENGINES)(model, settings)
+    return engine
+
+
+def open_pair(ctx: typer.Context, engine: str, model: str | None, reader: str | None) -> tuple[Engine | None, Engine]:
+    """The policy (None if there is no `model`) and the reader; one and the same engine where both are the same model."""
+    settings = engine_settings(ctx)
+    policy = open_engine(engine, model, settings) if model else None
+    if policy is not None and (reader is None or reader == model):
+        return policy, policy
+    assert reader is not None
+    return policy, open_engine(engine, reader, settings)
+
+
+def tokenizer_control_tokens(tokenizer: str | None) -> frozenset[str]:
+    """Every added token of a tokenizer; none for None (the common chat families are always neutralised)."""
+    if tokenizer is None:
+        return frozenset()
+    loader: Any = registry.load("tokenizer", "control-tokens", {"control-tokens": registry.Entry("engines.tokens:control_tokens", "local", "")})
+    return frozenset(loader(tokenizer))
+
+
+def prompts_for(templates: Path | None, control_tokens: frozenset[str]) -> PromptSet:
+    """The prompt set of a template folder for a model with these control tokens."""
+    return load_prompts(templates, control_tokens)

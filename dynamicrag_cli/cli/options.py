@@ -1,0 +1,142 @@
+"""Options that several commands share: one definition each, which is the flag, the YAML key and the manifest key.
+
+Options in the panel "Running" say how a command runs and never change its result; all others are part of its fingerprint.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dynamicrag_cli.adapters.registry import ENGINES, describe
+from dynamicrag_cli.cli import config
+from dynamicrag_cli.core.errors import UsageError, unknown_name
+from dynamicrag_cli.core.selectors import parse_selector
+
+RUNNING = "Running"
+
+
+def one_of(kind: str, names: Iterable[str]) -> Callable[[str], str]:
+    """A parser for an option that takes one of some names; it tells the nearest valid one."""
+    known = sorted(names)
+
+    def parse(value: str) -> str:
+        if value not in known:
+            raise typer.BadParameter(str(unknown_name(kind, value, known)))
+        return value
+
+    return parse
+
+
+def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """A parser that keeps the text and only checks that `parse` accepts it."""
+
+    def check(value: str) -> str:
+        try:
+            parse(value)
+        except UsageError as error:
+            raise typer.BadParameter(str(error)) from None
+        return value
+
+    return check
+
+
+Source = Annotated[str, typer.Argument(metavar="IN", help="Input JSONL (.gz and .zst by name, - for stdin).", show_default=False)]
+Output = Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Output JSONL (.gz and .zst by name, - for stdout).")]
+OutputDir = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Output folder.", show_default=False)]
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        is_eager=True,
+        callback=config.on_config,
+        help="Pipeline file whose section for this command gives defaults.",
+        rich_help_panel=RUNNING,
+    ),
+]
+Variant = Annotated[
+    str | None,
+    typer.Option(
+        "--variant", metavar="NAME", is_eager=True, callback=config.on_variant, help="Named variant of the section.", rich_help_panel=RUNNING
+    ),
+]
+Chunk = Annotated[
+    int, typer.Option(min=1, help="Records handed to the stage, and written to the disk, at a time.", rich_help_panel=RUNNING)
+]
+MaxRejectRate = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of rejected records above which the exit code is 6.", rich_help_panel=RUNNING)
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Start anew, whatever an earlier run has left.", rich_help_panel=RUNNING)
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Texts per batch of the encoder or teacher.", rich_help_panel=RUNNING)]
+Device = Annotated[
+    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1 …; chosen by itself if not given.", rich_help_panel=RUNNING)
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first N records.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
+Split = Annotated[
+    str | None,
+    typer.Option(parser=one_of("split", ("train", "dev")), metavar="train|dev", help="Use only the questions of this split."),
+]
+DevShare = Annotated[float, typer.Option(min=0, max=1, help="Share of questions without a split that go to dev.")]
+Templates = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Template folder; files that it lacks are taken from the default one.")
+]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Model whose control tokens are neutralised in texts (default: the common chat families)."),
+]
+Model = Annotated[str, typer.Option(metavar="MODEL", help="The reranker: a model folder, hub id or endpoint's model name.", show_default=False)]
+Reader = Annotated[str | None, typer.Option(metavar="MODEL", help="The model that answers (default: --model).")]
+EngineName = Annotated[
+    str, typer.Option("--engine", parser=one_of("engine", ENGINES), metavar="NAME", help=f"What generates text: {describe(ENGINES)}.")
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        parser=one_of("dtype", ("float32", "bfloat16", "float16")),
+        metavar="DTYPE",
+        help="float32, bfloat16 or float16 (default: bfloat16 on a GPU, float32 on a CPU).",
+    ),
+]
+MaxModelLen = Annotated[int | None, typer.Option(min=64, help="Context length in tokens (default: the model's own).")]
+BatchTokens = Annotated[
+    int, typer.Option(min=1, help="hf: tokens per batch, samples and padding included.", rich_help_panel=RUNNING)
+]
+Gpus = Annotated[int, typer.Option(min=1, help="vllm: GPUs that share one copy of the model.", rich_help_panel=RUNNING)]
+BaseUrl = Annotated[str | None, typer.Option(metavar="URL", help="openai: address of the endpoint (key: OPENAI_API_KEY).")]
+SelectorName = Annotated[
+    str,
+    typer.Option(
+        "--selector",
+        parser=checked(parse_selector),
+        metavar="NAME",
+        help="What chooses the passages: llm (the model), none, all, top-k:K, gold (the ceiling).",
+    ),
+]
+Temperature = Annotated[float, typer.Option(min=0, max=5, help="Sampling temperature of the selection; 0 is greedy.")]
+TopP = Annotated[float, typer.Option(min=0.01, max=1, help="Nucleus mass of the selection.")]
+MaxSelectionTokens = Annotated[int, typer.Option(min=1, help="Token limit of the reranker's reply.")]
+
+
+def settings_of(ctx: typer.Context) -> dict[str, Any]:
+    """The options of this call that decide its result: all but inputs, outputs and those that only say how it runs."""
+    left_out = {"output", "help", "config", "variant", "dry_run", "templates"}
+    return {
+        config.option_key(param.name): _plain(ctx.params.get(param.name))
+        for param in ctx.command.params
+        if param.name
+        and param.name not in left_out
+        and param.param_type_name == "option"
+        and getattr(param, "rich_help_panel", None) != RUNNING
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, Path) else value

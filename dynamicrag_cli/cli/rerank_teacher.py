@@ -1,0 +1,96 @@
+"""`drag rerank-teacher`."""
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from dynamicrag_cli.adapters import registry
+from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader
+from dynamicrag_cli.adapters.files.templates import prompts_hash
+from dynamicrag_cli.adapters.teachers.settings import TeacherSettings
+from dynamicrag_cli.cli import options as opt
+from dynamicrag_cli.cli.models import engine_settings, open_engine, prompts_for
+from dynamicrag_cli.cli.runner import Stage, run_stage
+from dynamicrag_cli.core.errors import UsageError
+from dynamicrag_cli.core.labels import LABELLERS, THRESHOLD
+from dynamicrag_cli.core.records import LabelledQuestion, Reject, RetrievedQuestion
+from dynamicrag_cli.core.splits import split_of
+from dynamicrag_cli.stages.outcome import Outcome
+from dynamicrag_cli.stages.rerank_teacher import label_by_rule, label_with_teacher, pairs_of
+
+_CALIBRATION_QUESTIONS = 2000
+_NAMES = [*registry.TEACHERS, *LABELLERS]
+_HELP = f"{registry.describe(registry.TEACHERS)}; answer-match: 1 where a passage holds an answer; gold: 1 for the gold passages."
+
+
+def rerank_teacher(
+    ctx: typer.Context,
+    source: opt.Source,
+    teacher: Annotated[str, typer.Option(parser=opt.one_of("teacher", _NAMES), metavar="NAME", help=_HELP)],
+    output: opt.Output = "-",
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="The teacher's model, a folder or hub id.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Relevance cut to recommend (default: the teacher's own; monot5 0.8, else 0.5).")
+    ] = None,
+    engine: opt.EngineName = "hf",
+    dtype: opt.Dtype = None,
+    max_model_len: opt.MaxModelLen = None,
+    templates: opt.Templates = None,
+    limit: opt.Limit = None,
+    seed: opt.Seed = 0,
+    dev_share: opt.DevShare = 0.1,
+    device: opt.Device = None,
+    batch_size: opt.BatchSize = 32,
+    batch_tokens: opt.BatchTokens = 16384,
+    chunk: opt.Chunk = 64,
+    max_reject_rate: opt.MaxRejectRate = 0.01,
+    fresh: opt.Fresh = False,
+    config: opt.Config = None,
+    variant: opt.Variant = None,
+) -> None:
+    """Score candidates with a teacher: relevance in [0, 1] per passage is added.
+
+    Example: drag rerank-teacher candidates.jsonl -o labelled.jsonl --teacher bi-encoder --model models/minilm-l6
+    """
+    if teacher in registry.TEACHERS and not model:
+        raise UsageError(f"the teacher {teacher!r} needs --model")
+    facts: dict[str, Any] = {}
+
+    def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
+        if teacher in LABELLERS:
+            cut = THRESHOLD if threshold is None else threshold
+            return lambda records: label_by_rule(records, LABELLERS[teacher], teacher, cut)
+        kind = registry.load("teacher", teacher, registry.TEACHERS)
+        if teacher == "llm":
+            loaded = open_engine(engine, str(model), engine_settings(ctx))
+            scorer = kind(loaded, prompts_for(templates, loaded.control_tokens))
+        else:
+            scorer = kind(model, TeacherSettings(device=device or "cpu", batch_size=batch_size))
+        if teacher == "bi-encoder":
+            facts["calibration"] = scorer.calibrate(*_calibration_set(source, seed, dev_share))
+        cut = scorer.threshold if threshold is None else threshold
+        return lambda records: label_with_teacher(records, scorer, teacher, model, cut)
+
+    shown = prompts_hash(prompts_for(templates, frozenset())) if teacher == "llm" else None
+    stage = Stage(RetrievedQuestion, {"": LabelledQuestion}, prepare, facts=facts, templates_hash=shown)
+    run_stage(ctx, source, output, stage)
+
+
+def _calibration_set(source: str, seed: int, dev_share: float) -> tuple[list[tuple[str, str, str]], list[bool]]:
+    """(question, title, text) and whether it is gold, for the candidates of train questions with gold ids."""
+    if source == STREAM:
+        raise UsageError("the bi-encoder teacher reads its input twice; give it a file instead of stdin")
+    records = (
+        item
+        for item in Reader(source, RetrievedQuestion)
+        if not isinstance(item, Reject) and item.gold_passage_ids and split_of(item, seed, dev_share) == "train"
+    )
+    pairs: list[tuple[str, str, str]] = []
+    labels: list[bool] = []
+    for record in islice(records, _CALIBRATION_QUESTIONS):
+        gold = set(record.gold_passage_ids or ())
+        pairs += pairs_of(record)
+        labels += [doc.id in gold for doc in record.docs]
+    return pairs, labels

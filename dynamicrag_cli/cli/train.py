@@ -1,0 +1,264 @@
+"""`drag train sft` and `drag train dpo`."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dynamicrag_cli.adapters.files.manifest import identity, write_manifest
+from dynamicrag_cli.adapters.files.templates import render_training
+from dynamicrag_cli.adapters.trainers import llamafactory
+from dynamicrag_cli.cli import options as opt
+from dynamicrag_cli.cli.console import progress, say, write_stdout
+from dynamicrag_cli.cli.runner import Interrupted, fingerprint, is_fresh
+from dynamicrag_cli.core.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, help="Train a model through LLaMA-Factory (an environment of its own).")
+
+_FINETUNING = ("full", "freeze", "lora")
+_ROLES = ("reranker", "generator", "both")
+
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder made by build-bc or build-dpo.", show_default=False)]
+Base = Annotated[str, typer.Option("--model", metavar="MODEL", help="Model to start from, a folder or hub id.", show_default=False)]
+ChatTemplate = Annotated[
+    str, typer.Option("--template", metavar="NAME", help="LLaMA-Factory's name of the model's chat template (smollm2, llama3, qwen …).")
+]
+Role = Annotated[
+    str, typer.Option(parser=opt.one_of("role", _ROLES), metavar="ROLE", help="Train on reranker, generator or both examples.")
+]
+Finetuning = Annotated[
+    str,
+    typer.Option(
+        parser=opt.one_of("finetuning", _FINETUNING),
+        metavar="NAME",
+        help="full: all weights; freeze: the last --trainable-layers; lora: adapters, merged at the end.",
+    ),
+]
+TrainableLayers = Annotated[int, typer.Option(min=1, help="freeze: how many of the last layers are trained.")]
+LoraRank = Annotated[int, typer.Option(min=1, help="lora: rank of the adapters (alpha is twice the rank).")]
+Cutoff = Annotated[int, typer.Option(min=16, help="Tokens after which an example is cut.")]
+TrainBatch = Annotated[int, typer.Option("--batch-size", min=1, help="Examples per device and step.")]
+Accumulation = Annotated[int, typer.Option(min=1, help="Gradient accumulation steps.")]
+LearningRate = Annotated[float, typer.Option(help="Peak learning rate; cosine decay.")]
+Epochs = Annotated[float, typer.Option(min=0, help="Passes over the data.")]
+MaxSteps = Annotated[int | None, typer.Option(min=1, help="Stop after N optimiser steps, whatever --epochs says.")]
+Warmup = Annotated[float, typer.Option(min=0, max=1, help="Share of the steps over which the learning rate rises.")]
+Bf16 = Annotated[bool, typer.Option("--bf16/--no-bf16", help="Train in bfloat16 (GPUs; on a CPU fp32 is faster).")]
+UseCpu = Annotated[bool, typer.Option("--use-cpu/--use-gpu", help="Train on the CPU.")]
+Deepspeed = Annotated[str | None, typer.Option(metavar="FILE", help="DeepSpeed configuration (several GPUs), such as templates/llamafactory/zero3.json.")]
+SaveSteps = Annotated[
+    int, typer.Option(min=0, help="Save every N steps, so that an interrupted run goes on from there; 0: only at the end.", rich_help_panel=opt.RUNNING)
+]
+Gpus = Annotated[int, typer.Option(min=1, help="GPUs on this machine (torchrun).", rich_help_panel=opt.RUNNING)]
+Trainer = Annotated[
+    str, typer.Option(metavar="PATH", envvar="DRAG_TRAINER", help="llamafactory-cli of the training environment.", rich_help_panel=opt.RUNNING)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print LLaMA-Factory's YAML and stop.", rich_help_panel=opt.RUNNING)]
+ModelOut = Annotated[Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder of the new checkpoint.", show_default=False)]
+_DEFAULT_TRAINER = "llamafactory-cli"
+
+
+@app.command()
+def sft(
+    ctx: typer.Context,
+    data: Data,
+    output: ModelOut,
+    model: Base,
+    template: ChatTemplate = "llama3",
+    role: Role = "both",
+    finetuning: Finetuning = "full",
+    trainable_layers: TrainableLayers = 8,
+    lora_rank: LoraRank = 16,
+    cutoff: Cutoff = 8192,
+    batch_size: TrainBatch = 2,
+    accumulation: Accumulation = 2,
+    learning_rate: LearningRate = 1e-5,
+    epochs: Epochs = 1.0,
+    max_steps: MaxSteps = None,
+    warmup: Warmup = 0.1,
+    bf16: Bf16 = True,
+    use_cpu: UseCpu = False,
+    deepspeed: Deepspeed = None,
+    seed: opt.Seed = 0,
+    templates: opt.Templates = None,
+    save_steps: SaveSteps = 500,
+    gpus: Gpus = 1,
+    trainer: Trainer = _DEFAULT_TRAINER,
+    dry_run: DryRun = False,
+    fresh: opt.Fresh = False,
+    config: opt.Config = None,
+    variant: opt.Variant = None,
+) -> None:
+    """Supervised fine-tuning on the examples of build-bc.
+
+    Defaults are the paper's settings.
+
+    Example: drag train sft --data bc -o sft --model models/smollm2-135m --template smollm2 --use-cpu --no-bf16 --finetuning freeze
+    """
+    _train(ctx, "sft", {"reranker": ["reranker_bc"], "generator": ["generator_sft"], "both": ["reranker_bc", "generator_sft"]}, {})
+
+
+@app.command()
+def dpo(
+    ctx: typer.Context,
+    data: Data,
+    output: ModelOut,
+    model: Base,
+    template: ChatTemplate = "llama3",
+    role: Role = "both",
+    beta: Annotated[float, typer.Option(min=0, help="Strength of the pull towards the reference model (DPO's beta).")] = 0.1,
+    sft_weight: Annotated[float, typer.Option(min=0, help="Weight of an added SFT loss on the chosen side.")] = 0.0,
+    finetuning: Finetuning = "full",
+    trainable_layers: TrainableLayers = 8,
+    lora_rank: LoraRank = 16,
+    cutoff: Cutoff = 8192,
+    batch_size: TrainBatch = 1,
+    accumulation: Accumulation = 4,
+    learning_rate: LearningRate = 5e-6,
+    epochs: Epochs = 2.0,
+    max_steps: MaxSteps = None,
+    warmup: Warmup = 0.1,
+    bf16: Bf16 = True,
+    use_cpu: UseCpu = False,
+    deepspeed: Deepspeed = None,
+    seed: opt.Seed = 0,
+    templates: opt.Templates = None,
+    save_steps: SaveSteps = 500,
+    gpus: Gpus = 1,
+    trainer: Trainer = _DEFAULT_TRAINER,
+    dry_run: DryRun = False,
+    fresh: opt.Fresh = False,
+    config: opt.Config = None,
+    variant: opt.Variant = None,
+) -> None:
+    """Direct preference optimisation on the pairs of build-dpo, from an SFT checkpoint.
+
+    Defaults are the paper's settings; the paper does not state beta.
+
+    Example: drag train dpo --data dpo-data -o dpo --model sft --template smollm2 --use-cpu --no-bf16 --finetuning freeze
+    """
+    files = {"reranker": ["reranker_dpo"], "generator": ["generator_dpo"], "both": ["reranker_dpo", "generator_dpo"]}
+    _train(ctx, "dpo", files, {"beta": beta, "sft_weight": sft_weight})
+
+
+def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: dict[str, Any]) -> None:
+    params = ctx.params
+    data, output = Path(params["data"]), Path(params["output"])
+    datasets = _datasets(data, files[params["role"]])
+    building = output.with_name(output.name + ".partial")
+    lora = params["finetuning"] == "lora"
+    trained = building / "adapter" if lora else building
+    slots = {name: params[name] for name in _SLOTS} | extra
+    slots |= {"datasets": datasets, "data": str(data.resolve()), "output": str(trained.resolve()), "model": _resolved(params["model"])}
+    settings = render_training(params["templates"], stage, slots)
+    if params["dry_run"]:
+        write_stdout(settings)
+        return
+    wanted = fingerprint(ctx, None)
+    wanted["options"]["data"] = {name: identity(str(data / f"{name}.jsonl")) for name in datasets}
+    wanted["settings"] = render_training(params["templates"], stage, {**slots, "data": "", "output": "", "model": "", "save_steps": 0})
+    if not params["fresh"] and is_fresh(output, wanted):
+        say(f"train {stage}: {output} is up to date")
+        return
+    _prepare(building, wanted, fresh=params["fresh"])
+    trained.mkdir(parents=True, exist_ok=True)
+    (building / "train.yaml").write_text(settings, encoding="utf-8")
+    started = time.monotonic()
+    env = llamafactory.environment(params["use_cpu"], params["gpus"])
+    with progress(f"train {stage}", None) as bar:
+
+        def on_step(step: int, total: int, note: str) -> None:
+            if total and bar.total != total:
+                bar.set_total(total)
+            if step > bar.done:
+                bar.advance(step - bar.done, note)
+
+        try:
+            llamafactory.run(params["trainer"], ["train", str(building / "train.yaml")], trained, env, on_step)
+            if lora:
+                _merge(params, trained, building, env)
+        except KeyboardInterrupt:
+            raise Interrupted("training interrupted; the same command goes on from the last saved step") from None
+    seconds = time.monotonic() - started
+    _finish(building, output)
+    losses = [json.loads(line) for line in _lines(output, trained.relative_to(building)) if '"loss"' in line]
+    curve = [(entry["current_steps"], entry["loss"]) for entry in losses if entry.get("loss") is not None]
+    examples = sum(1 for name in datasets for _ in (data / f"{name}.jsonl").open("rb"))
+    counts = {"in": examples, "steps": curve[-1][0] if curve else 0}
+    write_manifest(
+        output, {"kind": "model", "fingerprint": wanted, "counts": counts, "seconds": round(seconds, 3), "loss": curve, "stage": stage}
+    )
+    shown = f", loss {curve[0][1]:.3f} -> {curve[-1][1]:.3f}" if curve else ""
+    say(f"train {stage}: {examples} examples, {counts['steps']} steps{shown}, {seconds:.0f} s -> {output}")
+
+
+_SLOTS = (
+    "template", "finetuning", "trainable_layers", "lora_rank", "cutoff", "batch_size", "accumulation", "learning_rate", "epochs",
+    "max_steps", "warmup", "bf16", "use_cpu", "deepspeed", "seed", "save_steps",
+)  # fmt: skip
+
+
+def _datasets(data: Path, wanted: list[str]) -> list[str]:
+    """The training files of a data folder for a role.
+
+    Raises:
+        InputError: The folder is no data folder, or has no example for the role.
+    """
+    registry = data / "dataset_info.json"
+    if not registry.exists():
+        raise InputError(f"{data}: no dataset_info.json; make the folder with drag build-bc or drag build-dpo")
+    known = json.loads(registry.read_text(encoding="utf-8"))
+    found = [name for name in wanted if name in known]
+    if not found:
+        raise InputError(f"{data}: holds none of {', '.join(wanted)} (it has {', '.join(known) or 'no examples at all'})")
+    return found
+
+
+def _resolved(model: str) -> str:
+    """A folder as an absolute path, since the trainer runs elsewhere; a hub id as it is."""
+    return str(Path(model).resolve()) if Path(model).exists() else model
+
+
+def _prepare(building: Path, wanted: dict[str, Any], *, fresh: bool) -> None:
+    """Keep the folder of an interrupted run with equal settings (the trainer resumes from its checkpoint), else start anew."""
+    note = building / "fingerprint.json"
+    same = note.exists() and json.loads(note.read_text(encoding="utf-8")) == wanted
+    if building.exists() and (fresh or not same):
+        shutil.rmtree(building)
+    building.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(wanted), encoding="utf-8")
+
+
+def _merge(params: dict[str, Any], adapter: Path, building: Path, env: dict[str, str]) -> None:
+    """Merge LoRA adapters into the weights, so that every engine can load the result."""
+    lines = {
+        "model_name_or_path": _resolved(params["model"]),
+        "adapter_name_or_path": str(adapter.resolve()),
+        "template": params["template"],
+        "trust_remote_code": False,
+        "export_dir": str((building / "merged").resolve()),
+        "export_device": "cpu",
+    }
+    settings = building / "merge.yaml"
+    settings.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in lines.items()), encoding="utf-8")
+    llamafactory.run(params["trainer"], ["export", str(settings)], building, env, lambda _step, _total, _note: None)
+    for file in (building / "merged").iterdir():
+        file.replace(building / file.name)
+    (building / "merged").rmdir()
+
+
+def _finish(building: Path, output: Path) -> None:
+    """Drop what only a running training needs and move the checkpoint to its place."""
+    for checkpoint in building.rglob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    (building / "fingerprint.json").unlink()
+    shutil.rmtree(output, ignore_errors=True)
+    building.rename(output)
+
+
+def _lines(output: Path, inner: Path) -> list[str]:
+    log = output / inner / "trainer_log.jsonl"
+    return log.read_text(encoding="utf-8").splitlines() if log.exists() else []

@@ -1,0 +1,81 @@
+"""`build-bc`: labelled questions in, supervised examples for both roles and the pool for DPO out.
+
+The dev split is left out. The training split is divided by hash: the SFT part gives one reranker example (the cloning target)
+and one generator example (the gold answer from the target's passages) per question, in the very prompts that inference renders;
+the DPO part is passed on unchanged. The candidates stand in a random order in the reranker's prompt, a function of (seed, id,
+copy), so that position teaches nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dynamicrag_cli.core.identifiers import format_selection
+from dynamicrag_cli.core.prompts import PromptSet
+from dynamicrag_cli.core.records import ChatExample, LabelledQuestion
+from dynamicrag_cli.core.splits import generator, split_of, training_part
+from dynamicrag_cli.stages.outcome import Emission, Outcome
+
+RERANKER_FILE, GENERATOR_FILE, POOL_FILE = "reranker_bc", "generator_sft", "dpo_pool"
+Target = Callable[[LabelledQuestion, float | None, int], tuple[int, ...] | None]
+
+
+@dataclass(frozen=True)
+class CloningOptions:
+    """How examples are made.
+
+    Attributes:
+        threshold: Relevance cut of the `threshold` target; None takes the teacher's own.
+        max_passages: Cap on the length of a target (the paper: 15).
+        copies: Reranker examples per question, each with the candidates in another order and the same target passages.
+        dev_share: Share of questions without a split that are held out.
+        dpo_share: Share of the training questions that go to the DPO part.
+        seed: Seed of the splits and of the orders.
+    """
+
+    threshold: float | None = None
+    max_passages: int = 15
+    copies: int = 1
+    dev_share: float = 0.1
+    dpo_share: float = 0.33
+    seed: int = 0
+
+
+def build_bc(records: Sequence[LabelledQuestion], target: Target, prompts: PromptSet, options: CloningOptions) -> list[Outcome]:
+    """One emission per question."""
+    return [_emit(record, target, prompts, options) for record in records]
+
+
+def _emit(record: LabelledQuestion, target: Target, prompts: PromptSet, options: CloningOptions) -> Outcome:
+    if split_of(record, options.seed, options.dev_share) != "train":
+        return Emission("not in the training split")
+    if not record.docs:
+        return ValueError("the question has no candidates")
+    if training_part(record, options.seed, options.dpo_share) == "dpo":
+        return Emission("DPO part", {POOL_FILE: [record]})
+    chosen = target(record, options.threshold, options.max_passages)
+    if chosen is None:
+        return Emission("no target: neither gold ids nor answer strings tell the evidence")
+    files = {RERANKER_FILE: [_reranker_example(record, chosen, copy, prompts, options.seed) for copy in range(options.copies)]}
+    if record.answers:
+        files[GENERATOR_FILE] = [_generator_example(record, chosen, prompts)]
+    return Emission("SFT part, target None" if not chosen else "SFT part", dict(files))
+
+
+def _reranker_example(
+    record: LabelledQuestion, chosen: tuple[int, ...], copy: int, prompts: PromptSet, seed: int
+) -> ChatExample:
+    order = generator("order", seed, record.id, copy).sample(range(len(record.docs)), len(record.docs))
+    chat = prompts.reranker(record.question, [record.docs[position] for position in order])
+    place = {position: shown for shown, position in enumerate(order)}
+    return ChatExample(
+        id=f"{record.id}#{copy}",
+        role="reranker",
+        system=chat.system,
+        user=chat.user,
+        assistant=format_selection([place[position] for position in chosen]),
+    )
+
+
+def _generator_example(record: LabelledQuestion, chosen: tuple[int, ...], prompts: PromptSet) -> ChatExample:
+    chat = prompts.generator(record, [record.docs[position] for position in chosen])
+    return ChatExample(id=record.id, role="generator", system=chat.system, user=chat.user, assistant=record.answers[0])

@@ -1,0 +1,85 @@
+"""`build-dpo`: rewarded questions in, preference pairs for both roles out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dynamicrag_cli.core.identifiers import format_selection
+from dynamicrag_cli.core.metrics import METRICS
+from dynamicrag_cli.core.preferences import Ranked, generator_choice, ranked_rollouts, reranker_choice
+from dynamicrag_cli.core.prompts import PromptSet
+from dynamicrag_cli.core.records import PreferencePair, Record, RewardedQuestion
+from dynamicrag_cli.core.rewards import total
+from dynamicrag_cli.core.tasks import is_right, task_of
+from dynamicrag_cli.stages.outcome import Emission, Outcome
+
+RERANKER_FILE, GENERATOR_FILE = "reranker_dpo", "generator_dpo"
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """How pairs are chosen.
+
+    Attributes:
+        min_margin: Least difference of total reward between best and worst.
+        weights: Weights to apply to the stored terms instead of the stored totals; None keeps those.
+    """
+
+    min_margin: float = 0.1
+    weights: dict[str, float] | None = None
+
+
+def build_dpo(records: Sequence[RewardedQuestion], prompts: PromptSet, options: PairOptions) -> list[Outcome]:
+    """At most one reranker pair and one generator pair per question; the note says why a pair is missing."""
+    return [_emit(record, prompts, options) for record in records]
+
+
+def _emit(record: RewardedQuestion, prompts: PromptSet, options: PairOptions) -> Outcome:
+    totals = [total(reward.terms, options.weights) if options.weights else reward.total for reward in record.rewards]
+    ranked = ranked_rollouts(record, totals)
+    files: dict[str, list[Record]] = {}
+    choice = reranker_choice(ranked, options.min_margin)
+    if choice.best and choice.worst:
+        chat = prompts.reranker(record.question, record.docs)
+        files[RERANKER_FILE] = [
+            PreferencePair(
+                id=record.id,
+                role="reranker",
+                system=chat.system,
+                user=chat.user,
+                chosen=_reply(record, choice.best),
+                rejected=_reply(record, choice.worst),
+                margin=choice.margin,
+            )
+        ]
+    pair, reason = _generator_pair(record, ranked, prompts)
+    if pair:
+        files[GENERATOR_FILE] = [pair]
+    return Emission(f"reranker: {choice.reason}; generator: {reason}", files)
+
+
+def _reply(record: RewardedQuestion, ranked: Ranked) -> str:
+    place = {doc.id: position for position, doc in enumerate(record.docs)}
+    return format_selection([place[name] for name in ranked.rollout.selection])
+
+
+def _generator_pair(record: RewardedQuestion, ranked: Sequence[Ranked], prompts: PromptSet) -> tuple[PreferencePair | None, str]:
+    task = task_of(record.dataset)
+    metric = METRICS[is_right(task)]
+    choice = generator_choice(ranked, record.answers, lambda text: metric(text, record.answers, record.meta, task) >= 1.0)
+    if choice.reason != "kept":
+        return None, choice.reason
+    by_id = {doc.id: doc for doc in record.docs}
+    chat = prompts.generator(record, [by_id[name] for name in ranked[0].rollout.selection])
+    margin = metric(choice.chosen, record.answers, record.meta, task) - metric(choice.rejected, record.answers, record.meta, task)
+    return (
+        PreferencePair(
+            id=record.id,
+            role="generator",
+            system=chat.system,
+            user=chat.user,
+            chosen=choice.chosen,
+            rejected=choice.rejected,
+            margin=margin,
+        ),
+        "kept",
+    )

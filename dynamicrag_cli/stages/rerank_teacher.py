@@ -1,0 +1,39 @@
+"""`rerank-teacher`: candidates in, candidates with a teacher's relevance out."""
+
+from collections.abc import Callable, Sequence
+
+from dynamicrag_cli.core.engine import Teacher
+from dynamicrag_cli.core.records import LabelledQuestion, Relevance, RetrievedQuestion, extend
+
+Pair = tuple[str, str, str]
+
+
+def pairs_of(record: RetrievedQuestion) -> list[Pair]:
+    """(question, title, text) of every candidate."""
+    return [(record.question, doc.title, doc.text) for doc in record.docs]
+
+
+def label_with_teacher(
+    records: Sequence[RetrievedQuestion], teacher: Teacher, name: str, model: str | None, threshold: float
+) -> list[LabelledQuestion]:
+    """Score all candidates of all records in one call of the teacher."""
+    scores = iter(teacher.relevance([pair for record in records for pair in pairs_of(record)]))
+    return [_labelled(record, name, model, threshold, [next(scores) for _ in record.docs]) for record in records]
+
+
+def label_by_rule(
+    records: Sequence[RetrievedQuestion], rule: Callable[[RetrievedQuestion], list[float]], name: str, threshold: float
+) -> list[LabelledQuestion | Exception]:
+    """Relevance from gold ids or answers; a record that lacks them comes back as the error."""
+    made: list[LabelledQuestion | Exception] = []
+    for record in records:
+        try:
+            made.append(_labelled(record, name, None, threshold, rule(record)))
+        except ValueError as error:
+            made.append(error)
+    return made
+
+
+def _labelled(record: RetrievedQuestion, name: str, model: str | None, threshold: float, scores: list[float]) -> LabelledQuestion:
+    relevance = Relevance(teacher=name, model=model, scores=scores, threshold=threshold)
+    return extend(record, LabelledQuestion, relevance=relevance)  # type: ignore[no-any-return]

@@ -1,0 +1,58 @@
+"""`reward`: rollouts in, every reward term and the weighted total per rollout out."""
+
+from collections.abc import Callable, Sequence
+
+from dynamicrag_cli.core.identifiers import WELL_FORMED
+from dynamicrag_cli.core.metrics import METRICS, exact_match, rouge_l
+from dynamicrag_cli.core.records import Reward, RewardedQuestion, Rollout, SampledQuestion, extend
+from dynamicrag_cli.core.rewards import MODEL_TERMS, length_reward, total
+from dynamicrag_cli.core.tasks import task_of
+from dynamicrag_cli.stages.outcome import Outcome
+
+# (question, gold answers, answer) of every rollout -> a value in [0, 1], or None where the term failed.
+ModelTerm = Callable[[Sequence[tuple[SampledQuestion, str]]], list[float | None]]
+
+
+def reward(records: Sequence[SampledQuestion], weights: dict[str, float], model_terms: dict[str, ModelTerm]) -> list[Outcome]:
+    """Terms with a weight, computed for all rollouts of all records; model terms are batched over the whole chunk."""
+    jobs = [(record, rollout) for record in records for rollout in record.rollouts if rollout.answer is not None]
+    answered = [(record, rollout.answer or "") for record, rollout in jobs]
+    tables = {name: iter(model_terms[name](answered)) for name in MODEL_TERMS if weights.get(name)}
+    made: list[Outcome] = []
+    for record in records:
+        if not record.answers:
+            # The rollouts' values must still be drawn, or the next record would get them.
+            for rollout in record.rollouts:
+                if rollout.answer is not None:
+                    for table in tables.values():
+                        next(table)
+            made.append(ValueError("the question has no gold answers to reward against"))
+            continue
+        rewards = []
+        for rollout in record.rollouts:
+            terms = _pure_terms(record, rollout, weights)
+            terms.update({name: next(table) if rollout.answer is not None else None for name, table in tables.items()})
+            rewards.append(Reward(total=total(terms, weights), terms=terms))
+        made.append(extend(record, RewardedQuestion, rewards=rewards))
+    return made
+
+
+def _pure_terms(record: SampledQuestion, rollout: Rollout, weights: dict[str, float]) -> dict[str, float | None]:
+    """The terms that need no model; None for a rollout without an answer (a failure, not a zero)."""
+    task = task_of(record.dataset)
+    terms: dict[str, float | None] = {}
+    for name in weights:
+        if not weights[name] or name in MODEL_TERMS:
+            continue
+        if rollout.answer is None:
+            terms[name] = None
+        elif name == "em":
+            # For a closed label set the exact match is that of the label.
+            terms[name] = METRICS["accuracy"](rollout.answer, record.answers, record.meta, task) if task.labels else exact_match(
+                rollout.answer, record.answers
+            )
+        elif name == "rouge":
+            terms[name] = rouge_l(rollout.answer, record.meta.get("long_answers") or record.answers)
+        else:
+            terms[name] = length_reward(len(rollout.selection)) if rollout.status in WELL_FORMED else None
+    return terms

@@ -1,0 +1,139 @@
+"""The two-step core of `sample` and `infer`: choose passages, then answer from them.
+
+Both steps hand an engine everything at once. Equal selections of one question are answered once.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from dynamicrag_cli.core.engine import ChatRequest, Completion, Engine, SamplingOptions
+from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.identifiers import WELL_FORMED, parse_selection
+from dynamicrag_cli.core.prompts import PromptSet
+from dynamicrag_cli.core.records import Prediction, RetrievedQuestion, Rollout, SampledQuestion, extend
+from dynamicrag_cli.core.selectors import PURE_SELECTORS, Selector
+from dynamicrag_cli.core.tasks import task_of
+from dynamicrag_cli.stages.outcome import Outcome
+
+
+def select_with_model(
+    records: Sequence[RetrievedQuestion], engine: Engine, prompts: PromptSet, options: SamplingOptions
+) -> list[list[Rollout]]:
+    """`options.n` selections per record, not answered yet: shape (len(records), n)."""
+    requests = [ChatRequest(f"select:{record.id}", prompts.reranker(record.question, record.docs)) for record in records]
+    replies = engine.chat(requests, options)
+    return [[_rollout(record, reply) for reply in group] for record, group in zip(records, replies, strict=True)]
+
+
+def _rollout(record: RetrievedQuestion, reply: Completion) -> Rollout:
+    if reply.error is not None:
+        return Rollout(selection=[], status="failed", error=reply.error)
+    parsed = parse_selection(reply.text, len(record.docs), truncated=reply.finish_reason == "length")
+    return Rollout(selection=[record.docs[position].id for position in parsed.positions], status=parsed.status, raw=reply.text)
+
+
+def select_by_rule(record: RetrievedQuestion, selector: Selector) -> Rollout:
+    """The selection of a selector that needs no model.
+
+    Raises:
+        InputError: The record lacks what the selector needs.
+    """
+    positions = PURE_SELECTORS[selector.name](record, selector.k)
+    return Rollout(selection=[record.docs[position].id for position in positions], status="ok" if positions else "none")
+
+
+def answer(
+    records: Sequence[RetrievedQuestion],
+    rollouts: Sequence[Sequence[Rollout]],
+    reader: Engine,
+    prompts: PromptSet,
+    seed: int = 0,
+) -> list[list[Rollout]]:
+    """The rollouts with greedy answers of the reader; each distinct selection of a question is answered once.
+
+    A rollout whose selection failed altogether is left without an answer: reading nothing was not its choice.
+    """
+    waiting: dict[int, list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
+    for index, (record, group) in enumerate(zip(records, rollouts, strict=True)):
+        selections = dict.fromkeys(tuple(rollout.selection) for rollout in group if _answerable(rollout))
+        waiting[task_of(record.dataset).max_new_tokens].extend((index, selection) for selection in selections)
+    replies: dict[tuple[int, tuple[str, ...]], Completion] = {}
+    for max_new_tokens, jobs in waiting.items():
+        requests = [_reader_request(records[index], selection, prompts) for index, selection in jobs]
+        answers = reader.chat(requests, SamplingOptions(max_new_tokens=max_new_tokens, seed=seed))
+        replies.update({job: completions[0] for job, completions in zip(jobs, answers, strict=True)})
+    return [
+        [_answered(rollout, replies.get((index, tuple(rollout.selection)))) for rollout in group]
+        for index, group in enumerate(rollouts)
+    ]
+
+
+def _answerable(rollout: Rollout) -> bool:
+    return rollout.status in WELL_FORMED or bool(rollout.selection)
+
+
+def _reader_request(record: RetrievedQuestion, selection: tuple[str, ...], prompts: PromptSet) -> ChatRequest:
+    by_id = {doc.id: doc for doc in record.docs}
+    chat = prompts.generator(record, [by_id[name] for name in selection])
+    return ChatRequest(f"answer:{record.id}:{','.join(selection)}", chat)
+
+
+def _answered(rollout: Rollout, reply: Completion | None) -> Rollout:
+    if reply is None or not _answerable(rollout):
+        return rollout
+    text = None if reply.error is not None else reply.text
+    return extend(rollout, Rollout, answer=text, error=reply.error, n_reader_tokens=reply.n_prompt_tokens)  # type: ignore[no-any-return]
+
+
+def sample(
+    records: Sequence[RetrievedQuestion],
+    policy: Engine,
+    reader: Engine,
+    policy_prompts: PromptSet,
+    reader_prompts: PromptSet,
+    options: SamplingOptions,
+) -> list[Outcome]:
+    """`sample`: n rollouts per question."""
+    selected = select_with_model(records, policy, policy_prompts, options)
+    answered = answer(records, selected, reader, reader_prompts, options.seed)
+    return [
+        _failure(rollouts) or extend(record, SampledQuestion, rollouts=rollouts)
+        for record, rollouts in zip(records, answered, strict=True)
+    ]
+
+
+def _failure(rollouts: Sequence[Rollout]) -> Exception | None:
+    """The reason if the engine failed for every rollout of a question, which is then rejected instead of kept as an empty one."""
+    errors = [rollout.error for rollout in rollouts]
+    return ValueError(f"the engine failed: {errors[0]}") if errors and all(errors) else None
+
+
+def infer(
+    records: Sequence[RetrievedQuestion],
+    selector: Selector,
+    policy: Engine | None,
+    reader: Engine,
+    policy_prompts: PromptSet,
+    reader_prompts: PromptSet,
+    options: SamplingOptions,
+) -> list[Outcome]:
+    """`infer`: one selection and its answer per question; a record that the selector cannot serve comes back as the error."""
+    usable: list[RetrievedQuestion] = []
+    chosen: list[list[Rollout]] = []
+    errors: dict[str, Exception] = {}
+    if policy is not None:
+        usable = list(records)
+        chosen = select_with_model(records, policy, policy_prompts, options)
+    else:
+        for record in records:
+            try:
+                chosen.append([select_by_rule(record, selector)])
+                usable.append(record)
+            except InputError as error:
+                errors[record.id] = error
+    answered = answer(usable, chosen, reader, reader_prompts, options.seed)
+    made: dict[str, Outcome] = {
+        record.id: _failure(rollouts) or extend(record, Prediction, rollout=rollouts[0], selector=str(selector))
+        for record, rollouts in zip(usable, answered, strict=True)
+    }
+    return [errors.get(record.id) or made[record.id] for record in records]
