@@ -26,10 +26,12 @@ def build_bc(
         typer.Option(
             parser=opt.one_of("target", TARGETS),
             metavar="NAME",
-            help="evidence: the shortest prefix of the teacher's order that holds the evidence; threshold: relevance above the cut.",
+            help="evidence: shortest prefix of the teacher's order that holds the evidence; threshold: relevance above the cut.",
         ),
     ] = "evidence",
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="threshold: relevance cut (default: the teacher's).")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="threshold: relevance cut (default: the teacher's).")
+    ] = None,
     max_passages: Annotated[int, typer.Option(min=1, help="Cap on the passages of a target.")] = MAX_PASSAGES,
     copies: Annotated[int, typer.Option(min=1, help="Reranker examples per question, candidates in another order each.")] = 1,
     dpo_share: Annotated[float, typer.Option(min=0, max=1, help="Share of the train questions that is kept for DPO.")] = 0.33,

@@ -20,11 +20,15 @@ def build_dpo(
     ctx: typer.Context,
     source: opt.Source,
     output: opt.OutputDir,
-    min_margin: Annotated[float, typer.Option(min=0, help="Least difference of reward between the two sides of a reranker pair.")] = 0.1,
+    min_margin: Annotated[
+        float, typer.Option(min=0, help="Least difference of reward between the two sides of a reranker pair.")
+    ] = 0.1,
     weights: Annotated[
         str | None,
         typer.Option(
-            parser=opt.checked(parse_weights), metavar="TERMS", help="Weigh the stored reward terms anew (default: the stored totals)."
+            parser=opt.checked(parse_weights),
+            metavar="TERMS",
+            help="Weigh the stored reward terms anew (default: the stored totals).",
         ),
     ] = None,
     tokenizer: opt.Tokenizer = None,

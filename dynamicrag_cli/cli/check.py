@@ -33,7 +33,7 @@ def check(
     say(f"{file}: ok")
 
 
-def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:  # noqa: ANN401
+def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every leaf command with its words."""
     children = getattr(command, "commands", None)
     if children is None:
@@ -69,7 +69,11 @@ def _run_problems(run: object) -> list[str]:
     if not isinstance(run, dict):
         return ["run: expected a table"]
     unknown = [_unknown(f"key 'run.{key}'", key, list(configs.RUN_KEYS)) for key in run if key not in configs.RUN_KEYS]
-    return unknown + [f"run: the key '{key}' is missing ({configs.RUN_KEYS[key]})" for key in ("dir", "corpus", "questions", "model") if key not in run]
+    return unknown + [
+        f"run: the key '{key}' is missing ({configs.RUN_KEYS[key]})"
+        for key in ("dir", "corpus", "questions", "model")
+        if key not in run
+    ]
 
 
 def _rows_problems(content: dict[str, Any]) -> list[str]:
@@ -78,7 +82,7 @@ def _rows_problems(content: dict[str, Any]) -> list[str]:
     return [_unknown(f"infer variant '{row}' in run.rows", row, list(variants)) for row in rows if row not in variants]
 
 
-def _section_problems(words: tuple[str, ...], section: dict[str, Any], command: Any, ctx: typer.Context) -> list[str]:  # noqa: ANN401
+def _section_problems(words: tuple[str, ...], section: dict[str, Any], command: Any, ctx: typer.Context) -> list[str]:
     where = ".".join(words)
     own, variants = configs.split_variants(section)
     problems = _values(own, command, where, ctx)
@@ -87,7 +91,7 @@ def _section_problems(words: tuple[str, ...], section: dict[str, Any], command: 
     return problems
 
 
-def _values(keys: dict[str, Any], command: Any, where: str, ctx: typer.Context) -> list[str]:  # noqa: ANN401
+def _values(keys: dict[str, Any], command: Any, where: str, ctx: typer.Context) -> list[str]:
     """Problems of keys and of values, which are converted as on the command line."""
     problems = configs.key_problems(keys, command, where)
     known = configs.options_of(command)
@@ -96,7 +100,7 @@ def _values(keys: dict[str, Any], command: Any, where: str, ctx: typer.Context) 
         if param is None:
             continue
         try:
-            param.type_cast_value(ctx, value)
+            param.process_value(ctx, value)
         except typer.BadParameter as error:
             problems.append(f"{where}.{key}: {error.message}")
     return problems

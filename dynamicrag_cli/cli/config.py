@@ -56,7 +56,9 @@ def _fill(value: object, names: dict[str, str], where: str) -> object:
             # Twice, since a run key may itself name an environment variable.
             return string.Template(string.Template(value).substitute(names)).substitute(names)
         except KeyError as error:
-            raise UsageError(f"{where}: ${{{error.args[0]}}} is neither a key of the run section nor set in the environment") from None
+            raise UsageError(
+                f"{where}: ${{{error.args[0]}}} is neither a key of the run section nor set in the environment"
+            ) from None
         except ValueError as error:
             raise UsageError(f"{where}: {error}; write $$ for a dollar sign") from None
     return value
@@ -75,7 +77,7 @@ def option_key(name: str) -> str:
     return name.replace("_", "-")
 
 
-def options_of(command: Any) -> dict[str, Any]:  # noqa: ANN401 - typer's command type is private
+def options_of(command: Any) -> dict[str, Any]:
     """The options and arguments of a command that a file may set, by key."""
     reserved = {"help", "config", "variant", "output", "fresh", "dry_run"}
     return {option_key(param.name): param for param in command.params if param.name not in reserved}
@@ -87,7 +89,7 @@ def split_variants(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, d
     return own, {key: value for key, value in section.items() if isinstance(value, dict)}
 
 
-def key_problems(keys: dict[str, Any], command: Any, where: str) -> list[str]:  # noqa: ANN401
+def key_problems(keys: dict[str, Any], command: Any, where: str) -> list[str]:
     """One line for every key that is no option of the command, with the nearest that is."""
     known = options_of(command)
     problems = []

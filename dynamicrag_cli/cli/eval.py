@@ -31,9 +31,15 @@ _WITH_INTERVAL = ("selection_f1", "headline")
 
 
 def eval_command(
-    predictions: Annotated[list[str], typer.Argument(metavar="PREDICTIONS...", help="Files of drag infer; one row each.", show_default=False)],
-    gold: Annotated[str, typer.Option("--gold", metavar="QUESTIONS", help="Questions with gold answers, JSONL.", show_default=False)],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="REPORT", help="The report, one JSON document (- for stdout).")] = "-",
+    predictions: Annotated[
+        list[str], typer.Argument(metavar="PREDICTIONS...", help="Files of drag infer; one row each.", show_default=False)
+    ],
+    gold: Annotated[
+        str, typer.Option("--gold", metavar="QUESTIONS", help="Questions with gold answers, JSONL.", show_default=False)
+    ],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="REPORT", help="The report, one JSON document (- for stdout).")
+    ] = "-",
     scores: Annotated[Path | None, typer.Option(metavar="OUT", help="Write per-question scores, JSONL.")] = None,
     split: opt.Split = None,
     dev_share: opt.DevShare = 0.1,
@@ -44,8 +50,8 @@ def eval_command(
 ) -> None:
     """Evaluate predictions: a table on stderr, one JSON document out.
 
-    Selection precision, recall and F1 against gold passages, the answer metrics of each task with 95 % bootstrap intervals, passages
-    read, share of None. Questions without a prediction and malformed selections count as failures.
+    Selection precision, recall and F1 against gold passages, the answer metrics of each task with 95 % bootstrap
+    intervals, passages read, share of None. Questions without a prediction and malformed selections count as failures.
 
     Example: drag eval sft.jsonl dpo.jsonl --gold questions.jsonl --split dev -o report.json
     """
@@ -136,6 +142,6 @@ def _cell(score: dict[str, float] | None, *, interval: bool) -> str:
 def _caption(systems: list[dict[str, Any]], n_questions: int) -> list[str]:
     widest = max(s["scores"]["headline"]["high"] - s["scores"]["headline"]["low"] for s in systems)
     return [
-        f"{n_questions} questions; percent, [95 % interval]; 'answer' is the headline metric of each question's task; passages are per question.",
-        f"A mean over {n_questions} questions is uncertain by up to {50 * widest:.0f} points either way; smaller differences show nothing.",
+        f"{n_questions} questions; percent, [95 % interval]; 'answer' is the headline metric of each question's task.",
+        f"A mean over {n_questions} questions is uncertain by up to {50 * widest:.0f} points; smaller differences show nothing.",
     ]

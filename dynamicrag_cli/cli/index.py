@@ -66,7 +66,7 @@ def index(
     say(f"index: {n_passages} passages, {retriever}, {seconds:.1f} s -> {output}")
 
 
-def _passages(corpus: str) -> Any:  # noqa: ANN401 - an iterator of passages
+def _passages(corpus: str) -> Any:
     for item in Reader(corpus, Passage):
         if isinstance(item, Reject):
             raise InputError(f"{corpus}, line {item.line}: {item.reason}")
@@ -75,7 +75,7 @@ def _passages(corpus: str) -> Any:  # noqa: ANN401 - an iterator of passages
         yield item
 
 
-def open_index(folder: Path, device: str | None = None, batch_size: int = 32) -> Any:  # noqa: ANN401 - stages.retrieve.Index
+def open_index(folder: Path, device: str | None = None, batch_size: int = 32) -> Any:
     """Open an index folder for searching.
 
     Raises:

@@ -29,19 +29,34 @@ from dynamicrag_cli.stages.outcome import Outcome
 
 def infer(
     ctx: typer.Context,
-    source: Annotated[str | None, typer.Argument(metavar="[IN]", help="Candidates, JSONL (or --question).", show_default=False)] = None,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[IN]", help="Candidates, JSONL (or --question).", show_default=False)
+    ] = None,
     output: opt.Output = "-",
     engine: opt.EngineName = "hf",
-    model: Annotated[str | None, typer.Option(metavar="MODEL", help="The reranker (selector llm), and the reader if --reader is not given.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The reranker (selector llm), and the reader if --reader is not given.")
+    ] = None,
     selector: opt.SelectorName = LLM_SELECTOR,
     reader: opt.Reader = None,
-    question: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer this one question over --index instead of reading IN.")] = None,
-    index: Annotated[list[Path] | None, typer.Option("--index", metavar="DIR", help="With --question: index folder(s) to search.")] = None,
+    question: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Answer this one question over --index instead of reading IN.")
+    ] = None,
+    index: Annotated[
+        list[Path] | None, typer.Option("--index", metavar="DIR", help="With --question: index folder(s) to search.")
+    ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="With --question: candidates to retrieve.")] = 5,
     dataset: Annotated[
-        str, typer.Option(parser=opt.one_of("dataset", TASKS), metavar="NAME", help="With --question: task row that says what an answer looks like.")
+        str,
+        typer.Option(
+            parser=opt.one_of("dataset", TASKS),
+            metavar="NAME",
+            help="With --question: task row that says what an answer looks like.",
+        ),
     ] = DEFAULT_TASK,
-    as_json: Annotated[bool, typer.Option("--json", help="With --question: print the prediction as JSON on stdout.", rich_help_panel=opt.RUNNING)] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --question: print the prediction as JSON on stdout.", rich_help_panel=opt.RUNNING)
+    ] = False,
     temperature: opt.Temperature = 0.0,
     top_p: opt.TopP = 1.0,
     max_selection_tokens: opt.MaxSelectionTokens = 100,

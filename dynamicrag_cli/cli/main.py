@@ -13,10 +13,12 @@ from dynamicrag_cli.cli import eval as evaluation
 from dynamicrag_cli.cli.console import err
 from dynamicrag_cli.core.errors import DragError
 
-HELP = """Train and run dynamic rerankers for RAG: an LLM that chooses which passages the generator reads, in which order, how many.
+HELP = """Train and run dynamic rerankers for RAG: an LLM that chooses which passages the generator reads, in which order and
+how many.
 
-The pipeline, in order: index, retrieve, rerank-teacher, build-bc, train sft, sample, reward, build-dpo, train dpo, infer, eval. Stages
-read and write JSONL; data goes to stdout or -o, messages to stderr. Options may also come from a pipeline file (--config) or from
+The pipeline, in order: index, retrieve, rerank-teacher, build-bc, train sft, sample, reward, build-dpo, train dpo,
+infer, eval. Stages read and write JSONL; data goes to stdout or -o, messages to stderr. Options may also come from a
+pipeline file (--config) or from
 DRAG_COMMAND_OPTION.
 """
 
@@ -38,7 +40,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
 ) -> None:
     """Hold the options of `drag` itself."""
 

@@ -38,7 +38,9 @@ def tokenizer_control_tokens(tokenizer: str | None) -> frozenset[str]:
     """Every added token of a tokenizer; none for None (the common chat families are always neutralised)."""
     if tokenizer is None:
         return frozenset()
-    loader: Any = registry.load("tokenizer", "control-tokens", {"control-tokens": registry.Entry("engines.tokens:control_tokens", "local", "")})
+    loader: Any = registry.load(
+        "tokenizer", "control-tokens", {"control-tokens": registry.Entry("engines.tokens:control_tokens", "local", "")}
+    )
     return frozenset(loader(tokenizer))
 
 

@@ -60,7 +60,12 @@ Config = Annotated[
 Variant = Annotated[
     str | None,
     typer.Option(
-        "--variant", metavar="NAME", is_eager=True, callback=config.on_variant, help="Named variant of the section.", rich_help_panel=RUNNING
+        "--variant",
+        metavar="NAME",
+        is_eager=True,
+        callback=config.on_variant,
+        help="Named variant of the section.",
+        rich_help_panel=RUNNING,
     ),
 ]
 Chunk = Annotated[
@@ -69,12 +74,11 @@ Chunk = Annotated[
 MaxRejectRate = Annotated[
     float, typer.Option(min=0, max=1, help="Share of rejected records above which the exit code is 6.", rich_help_panel=RUNNING)
 ]
-Fresh = Annotated[
-    bool, typer.Option("--fresh", help="Start anew, whatever an earlier run has left.", rich_help_panel=RUNNING)
-]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew, whatever an earlier run has left.", rich_help_panel=RUNNING)]
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts per batch of the encoder or teacher.", rich_help_panel=RUNNING)]
 Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1 …; chosen by itself if not given.", rich_help_panel=RUNNING)
+    str | None,
+    typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1 …; chosen by itself if not given.", rich_help_panel=RUNNING),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first N records.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
@@ -88,12 +92,17 @@ Templates = Annotated[
 ]
 Tokenizer = Annotated[
     str | None,
-    typer.Option(metavar="MODEL", help="Model whose control tokens are neutralised in texts (default: the common chat families)."),
+    typer.Option(
+        metavar="MODEL", help="Model whose control tokens are neutralised in texts (default: the common chat families)."
+    ),
 ]
-Model = Annotated[str, typer.Option(metavar="MODEL", help="The reranker: a model folder, hub id or endpoint's model name.", show_default=False)]
+Model = Annotated[
+    str, typer.Option(metavar="MODEL", help="The reranker: a model folder, hub id or endpoint's model name.", show_default=False)
+]
 Reader = Annotated[str | None, typer.Option(metavar="MODEL", help="The model that answers (default: --model).")]
 EngineName = Annotated[
-    str, typer.Option("--engine", parser=one_of("engine", ENGINES), metavar="NAME", help=f"What generates text: {describe(ENGINES)}.")
+    str,
+    typer.Option("--engine", parser=one_of("engine", ENGINES), metavar="NAME", help=f"What generates text: {describe(ENGINES)}."),
 ]
 Dtype = Annotated[
     str | None,

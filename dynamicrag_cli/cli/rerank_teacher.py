@@ -32,7 +32,8 @@ def rerank_teacher(
     output: opt.Output = "-",
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="The teacher's model, a folder or hub id.")] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Relevance cut to recommend (default: the teacher's own; monot5 0.8, else 0.5).")
+        float | None,
+        typer.Option(min=0, max=1, help="Relevance cut to recommend (default: the teacher's own; monot5 0.8, else 0.5)."),
     ] = None,
     engine: opt.EngineName = "hf",
     dtype: opt.Dtype = None,

@@ -15,7 +15,9 @@ from dynamicrag_cli.stages.retrieve import retrieve as retrieve_stage
 def retrieve(
     ctx: typer.Context,
     source: opt.Source,
-    index: Annotated[list[Path], typer.Option("--index", metavar="DIR", help="Index folder; several are fused by reciprocal rank.")],
+    index: Annotated[
+        list[Path], typer.Option("--index", metavar="DIR", help="Index folder; several are fused by reciprocal rank.")
+    ],
     output: opt.Output = "-",
     top_k: Annotated[int, typer.Option(min=1, help="Candidates per question.")] = 50,
     limit: opt.Limit = None,

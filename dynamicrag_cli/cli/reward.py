@@ -33,7 +33,9 @@ def reward(
             "The paper: 0.2 each.",
         ),
     ] = DEFAULT_WEIGHTS,
-    bertscore_model: Annotated[str | None, typer.Option(metavar="MODEL", help="bertscore: the encoder, a folder or hub id.")] = None,
+    bertscore_model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="bertscore: the encoder, a folder or hub id.")
+    ] = None,
     judge: Annotated[str | None, typer.Option(metavar="MODEL", help="judge: the grading model.")] = None,
     engine: Annotated[
         str,

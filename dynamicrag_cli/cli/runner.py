@@ -32,7 +32,7 @@ from dynamicrag_cli.stages.outcome import Emission, Outcome
 _CONTENT = ("model", "reader", "tokenizer", "index", "judge", "encoder", "bertscore_model")
 
 
-class Interrupted(DragError):
+class InterruptedRunError(DragError):
     """The run was stopped by Ctrl-C; what it had finished is kept."""
 
     exit_code = 130
@@ -164,12 +164,12 @@ class _Run:
                 n_in += len(chunk)
                 bar.advance(len(chunk))
                 if self.interrupted and n_in != total:
-                    raise Interrupted(f"interrupted after {n_in} records; the same command goes on from there")
+                    raise InterruptedRunError(f"interrupted after {n_in} records; the same command goes on from there")
         return n_in
 
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         if self.interrupted:
-            raise Interrupted("stopped at once; the finished chunks are kept, and the same command goes on from there")
+            raise InterruptedRunError("stopped at once; the finished chunks are kept, and the same command goes on from there")
         self.interrupted = True
         say("finishing the chunk in hand; Ctrl-C again stops at once")
 
@@ -190,7 +190,12 @@ class _Run:
             "kind": kinds[""] if self.single else kinds,
             "fingerprint": self.wanted,
             "source": self.source,
-            "counts": {"in": n_in, "out": counts[""] if self.single else dict(counts), "rejected": n_rejected, "resumed": n_resumed},
+            "counts": {
+                "in": n_in,
+                "out": counts[""] if self.single else dict(counts),
+                "rejected": n_rejected,
+                "resumed": n_resumed,
+            },
             "notes": dict(sorted(notes.items())),
             "moved_to_meta": reader.strange,
             "seconds": round(seconds, 3),
@@ -263,7 +268,11 @@ def _stem(path: Path) -> str:
 
 def _report(command: str, manifest: dict[str, Any], target: Path, rejects: Path) -> None:
     counts = manifest["counts"]
-    out = counts["out"] if isinstance(counts["out"], int) else ", ".join(f"{n} {stem}" for stem, n in counts["out"].items()) or "nothing"
+    out = (
+        counts["out"]
+        if isinstance(counts["out"], int)
+        else ", ".join(f"{n} {stem}" for stem, n in counts["out"].items()) or "nothing"
+    )
     speed = (counts["in"] - counts["resumed"]) / max(manifest["seconds"], 1e-9)
     say(f"{command}: {counts['in']} in, {out} out, {manifest['seconds']:.1f} s ({speed:.1f}/s) -> {target}")
     for note, count in manifest["notes"].items():

@@ -13,7 +13,7 @@ from dynamicrag_cli.adapters.files.templates import render_training
 from dynamicrag_cli.adapters.trainers import llamafactory
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import progress, say, write_stdout
-from dynamicrag_cli.cli.runner import Interrupted, fingerprint, is_fresh
+from dynamicrag_cli.cli.runner import InterruptedRunError, fingerprint, is_fresh
 from dynamicrag_cli.core.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Train a model through LLaMA-Factory (an environment of its own).")
@@ -22,9 +22,14 @@ _FINETUNING = ("full", "freeze", "lora")
 _ROLES = ("reranker", "generator", "both")
 
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder made by build-bc or build-dpo.", show_default=False)]
-Base = Annotated[str, typer.Option("--model", metavar="MODEL", help="Model to start from, a folder or hub id.", show_default=False)]
+Base = Annotated[
+    str, typer.Option("--model", metavar="MODEL", help="Model to start from, a folder or hub id.", show_default=False)
+]
 ChatTemplate = Annotated[
-    str, typer.Option("--template", metavar="NAME", help="LLaMA-Factory's name of the model's chat template (smollm2, llama3, qwen …).")
+    str,
+    typer.Option(
+        "--template", metavar="NAME", help="LLaMA-Factory's name of the model's chat template (smollm2, llama3, qwen …)."
+    ),
 ]
 Role = Annotated[
     str, typer.Option(parser=opt.one_of("role", _ROLES), metavar="ROLE", help="Train on reranker, generator or both examples.")
@@ -48,16 +53,29 @@ MaxSteps = Annotated[int | None, typer.Option(min=1, help="Stop after N optimise
 Warmup = Annotated[float, typer.Option(min=0, max=1, help="Share of the steps over which the learning rate rises.")]
 Bf16 = Annotated[bool, typer.Option("--bf16/--no-bf16", help="Train in bfloat16 (GPUs; on a CPU fp32 is faster).")]
 UseCpu = Annotated[bool, typer.Option("--use-cpu/--use-gpu", help="Train on the CPU.")]
-Deepspeed = Annotated[str | None, typer.Option(metavar="FILE", help="DeepSpeed configuration (several GPUs), such as templates/llamafactory/zero3.json.")]
+Deepspeed = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="DeepSpeed configuration (several GPUs), such as templates/llamafactory/zero3.json."),
+]
 SaveSteps = Annotated[
-    int, typer.Option(min=0, help="Save every N steps, so that an interrupted run goes on from there; 0: only at the end.", rich_help_panel=opt.RUNNING)
+    int,
+    typer.Option(
+        min=0,
+        help="Save every N steps, so that an interrupted run goes on from there; 0: only at the end.",
+        rich_help_panel=opt.RUNNING,
+    ),
 ]
 Gpus = Annotated[int, typer.Option(min=1, help="GPUs on this machine (torchrun).", rich_help_panel=opt.RUNNING)]
 Trainer = Annotated[
-    str, typer.Option(metavar="PATH", envvar="DRAG_TRAINER", help="llamafactory-cli of the training environment.", rich_help_panel=opt.RUNNING)
+    str,
+    typer.Option(
+        metavar="PATH", envvar="DRAG_TRAINER", help="llamafactory-cli of the training environment.", rich_help_panel=opt.RUNNING
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print LLaMA-Factory's YAML and stop.", rich_help_panel=opt.RUNNING)]
-ModelOut = Annotated[Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder of the new checkpoint.", show_default=False)]
+ModelOut = Annotated[
+    Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder of the new checkpoint.", show_default=False)
+]
 _DEFAULT_TRAINER = "llamafactory-cli"
 
 
@@ -96,9 +114,11 @@ def sft(
 
     Defaults are the paper's settings.
 
-    Example: drag train sft --data bc -o sft --model models/smollm2-135m --template smollm2 --use-cpu --no-bf16 --finetuning freeze
+    Example: drag train sft --data bc -o sft --model models/smollm2-135m --template smollm2 --use-cpu --no-bf16
     """
-    _train(ctx, "sft", {"reranker": ["reranker_bc"], "generator": ["generator_sft"], "both": ["reranker_bc", "generator_sft"]}, {})
+    _train(
+        ctx, "sft", {"reranker": ["reranker_bc"], "generator": ["generator_sft"], "both": ["reranker_bc", "generator_sft"]}, {}
+    )
 
 
 @app.command()
@@ -152,14 +172,21 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
     lora = params["finetuning"] == "lora"
     trained = building / "adapter" if lora else building
     slots = {name: params[name] for name in _SLOTS} | extra
-    slots |= {"datasets": datasets, "data": str(data.resolve()), "output": str(trained.resolve()), "model": _resolved(params["model"])}
+    slots |= {
+        "datasets": datasets,
+        "data": str(data.resolve()),
+        "output": str(trained.resolve()),
+        "model": _resolved(params["model"]),
+    }
     settings = render_training(params["templates"], stage, slots)
     if params["dry_run"]:
         write_stdout(settings)
         return
     wanted = fingerprint(ctx, None)
     wanted["options"]["data"] = {name: identity(str(data / f"{name}.jsonl")) for name in datasets}
-    wanted["settings"] = render_training(params["templates"], stage, {**slots, "data": "", "output": "", "model": "", "save_steps": 0})
+    wanted["settings"] = render_training(
+        params["templates"], stage, {**slots, "data": "", "output": "", "model": "", "save_steps": 0}
+    )
     if not params["fresh"] and is_fresh(output, wanted):
         say(f"train {stage}: {output} is up to date")
         return
@@ -181,7 +208,7 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
             if lora:
                 _merge(params, trained, building, env)
         except KeyboardInterrupt:
-            raise Interrupted("training interrupted; the same command goes on from the last saved step") from None
+            raise InterruptedRunError("training interrupted; the same command goes on from the last saved step") from None
     seconds = time.monotonic() - started
     _finish(building, output)
     losses = [json.loads(line) for line in _lines(output, trained.relative_to(building)) if '"loss"' in line]
@@ -189,7 +216,8 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
     examples = sum(1 for name in datasets for _ in (data / f"{name}.jsonl").open("rb"))
     counts = {"in": examples, "steps": curve[-1][0] if curve else 0}
     write_manifest(
-        output, {"kind": "model", "fingerprint": wanted, "counts": counts, "seconds": round(seconds, 3), "loss": curve, "stage": stage}
+        output,
+        {"kind": "model", "fingerprint": wanted, "counts": counts, "seconds": round(seconds, 3), "loss": curve, "stage": stage},
     )
     shown = f", loss {curve[0][1]:.3f} -> {curve[-1][1]:.3f}" if curve else ""
     say(f"train {stage}: {examples} examples, {counts['steps']} steps{shown}, {seconds:.0f} s -> {output}")

@@ -1,0 +1,1 @@
+"""Vocabulary and maths: records, prompts, identifiers, targets, rewards, preferences, metrics, tasks, errors. Nothing heavy."""

@@ -7,7 +7,7 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from dynamicrag_cli.core.tasks import Task
@@ -51,7 +51,7 @@ def holds_answer(text: str, answer: str) -> bool:
     return bool(needle) and f" {needle} " in f" {normalize(text)} "
 
 
-def parse_label(prediction: str, labels: dict[str, tuple[str, ...]]) -> str | None:
+def parse_label(prediction: str, labels: Mapping[str, tuple[str, ...]]) -> str | None:
     """The one label that the reply names first, or None.
 
     The earliest spelling wins and of two at one place the longer ("not supported" names no FEVER label).
@@ -66,7 +66,7 @@ def parse_label(prediction: str, labels: dict[str, tuple[str, ...]]) -> str | No
     return min(found)[2] if found else None
 
 
-def label_accuracy(prediction: str, answers: Sequence[str], labels: dict[str, tuple[str, ...]]) -> float:
+def label_accuracy(prediction: str, answers: Sequence[str], labels: Mapping[str, tuple[str, ...]]) -> float:
     """1 if the label in the reply is the gold label; gold labels may be any spelling in the table."""
     said = parse_label(prediction, labels)
     return float(said is not None and said in {parse_label(answer, labels) for answer in answers})

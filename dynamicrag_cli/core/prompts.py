@@ -19,7 +19,7 @@ from dynamicrag_cli.core.tasks import task_of
 PROMPTS = ("reranker", "generator", "relevance", "judge")
 TEMPLATE_FILES = ("passage.jinja", *(f"{name}.{turn}.jinja" for name in PROMPTS for turn in ("system", "user")))
 
-# Control tokens of the chat families in use, whatever the tokenizer at hand: <|im_end|>, <s>, </s>, <start_of_turn>, [INST], <<SYS>>.
+# Control tokens of the chat families in use, whatever the tokenizer at hand: <|im_end|>, <s>, <start_of_turn>, [INST], <<SYS>>.
 _GENERIC_CONTROL = re.compile(r"<\|[^<>|]{1,60}\|>|</?s>|<(?:bos|eos|pad|unk)>|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>")
 _BRACKETED_NUMBER = re.compile(r"\[\s*(\d+)\s*\]")
 _LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")

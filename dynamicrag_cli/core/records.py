@@ -20,7 +20,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """Base of all records: frozen, strict, optional fields left out of the file when they are not set."""
 
 
-class Passage(Record, kw_only=True):
+class Passage(Record, frozen=True, kw_only=True):
     """One retrievable text of a corpus."""
 
     id: Text
@@ -29,7 +29,7 @@ class Passage(Record, kw_only=True):
     meta: dict[str, Any] = {}
 
 
-class Candidate(Record, kw_only=True):
+class Candidate(Record, frozen=True, kw_only=True):
     """A passage offered for a question; `score` is the retriever's own and has no fixed range."""
 
     id: Text
@@ -38,7 +38,7 @@ class Candidate(Record, kw_only=True):
     score: float | None = None
 
 
-class Question(Record, kw_only=True):
+class Question(Record, frozen=True, kw_only=True):
     """A question with its gold answers.
 
     `gold_passage_ids` is None when nobody knows them and `[]` when it is known that no passage is needed or answers.
@@ -57,7 +57,7 @@ class Question(Record, kw_only=True):
             raise ValueError("the question is empty")
 
 
-class RetrievedQuestion(Question, kw_only=True):
+class RetrievedQuestion(Question, frozen=True, kw_only=True):
     """A question with its candidates, in retrieval order."""
 
     docs: list[Candidate]
@@ -68,7 +68,7 @@ class RetrievedQuestion(Question, kw_only=True):
             raise ValueError("a passage id stands twice among the candidates")
 
 
-class Relevance(Record, kw_only=True):
+class Relevance(Record, frozen=True, kw_only=True):
     """A teacher's relevance of every candidate: `scores` in [0, 1], shape (n_docs,), in the order of `docs`.
 
     `threshold` is the teacher's recommended cut (None for a teacher whose scores only rank).
@@ -85,7 +85,7 @@ def _check_relevance(relevance: Relevance, docs: list[Candidate]) -> None:
         raise ValueError(f"relevance has {len(relevance.scores)} scores for {len(docs)} candidates")
 
 
-class LabelledQuestion(RetrievedQuestion, kw_only=True):
+class LabelledQuestion(RetrievedQuestion, frozen=True, kw_only=True):
     """A retrieved question with a teacher's relevance."""
 
     relevance: Relevance
@@ -95,7 +95,7 @@ class LabelledQuestion(RetrievedQuestion, kw_only=True):
         _check_relevance(self.relevance, self.docs)
 
 
-class Rollout(Record, kw_only=True):
+class Rollout(Record, frozen=True, kw_only=True):
     """One selection with the answer that the reader gave from it.
 
     `status` is the parser's word for the reply (see `core.identifiers`); `raw` is the reply itself (None for a selector that is
@@ -118,7 +118,7 @@ def _check_rollouts(rollouts: list[Rollout], docs: list[Candidate]) -> None:
             raise ValueError(f"rollout {number} selects a passage twice or one that is not a candidate: {strange}")
 
 
-class SampledQuestion(RetrievedQuestion, kw_only=True):
+class SampledQuestion(RetrievedQuestion, frozen=True, kw_only=True):
     """A retrieved question with rollouts of one policy."""
 
     rollouts: list[Rollout]
@@ -129,14 +129,14 @@ class SampledQuestion(RetrievedQuestion, kw_only=True):
         _check_rollouts(self.rollouts, self.docs)
 
 
-class Reward(Record, kw_only=True):
+class Reward(Record, frozen=True, kw_only=True):
     """The reward of one rollout; a term that failed is None, and so is the total if that term has a weight."""
 
     total: float | None
     terms: dict[str, float | None]
 
 
-class RewardedQuestion(SampledQuestion, kw_only=True):
+class RewardedQuestion(SampledQuestion, frozen=True, kw_only=True):
     """A sampled question with one reward per rollout."""
 
     rewards: list[Reward]
@@ -149,7 +149,7 @@ class RewardedQuestion(SampledQuestion, kw_only=True):
             raise ValueError("a reward total is not finite")
 
 
-class ChatExample(Record, kw_only=True):
+class ChatExample(Record, frozen=True, kw_only=True):
     """One supervised example: the model is taught to say `assistant`. `role` is `reranker` or `generator`."""
 
     id: Text
@@ -159,7 +159,7 @@ class ChatExample(Record, kw_only=True):
     assistant: str
 
 
-class PreferencePair(Record, kw_only=True):
+class PreferencePair(Record, frozen=True, kw_only=True):
     """One preference: `chosen` is better than `rejected` by `margin` of reward. `role` is `reranker` or `generator`."""
 
     id: Text
@@ -175,7 +175,7 @@ class PreferencePair(Record, kw_only=True):
             raise ValueError("chosen and rejected are equal")
 
 
-class Prediction(RetrievedQuestion, kw_only=True):
+class Prediction(RetrievedQuestion, frozen=True, kw_only=True):
     """What `infer` made of a question: the selection and the answer of one selector with one reader."""
 
     rollout: Rollout
@@ -187,7 +187,7 @@ class Prediction(RetrievedQuestion, kw_only=True):
         _check_rollouts([self.rollout], self.docs)
 
 
-class QuestionScores(Record, kw_only=True):
+class QuestionScores(Record, frozen=True, kw_only=True):
     """Per-question scores of one system, each in [0, 1]: what `drag eval --scores` writes."""
 
     id: Text
@@ -196,7 +196,7 @@ class QuestionScores(Record, kw_only=True):
     scores: dict[str, Unit]
 
 
-class Reject(Record, kw_only=True):
+class Reject(Record, frozen=True, kw_only=True):
     """A record that a stage could not use: where it stood, and why."""
 
     line: int
@@ -228,7 +228,7 @@ def field_names(kind: type[Record]) -> tuple[str, ...]:
     return tuple(kind.__struct_fields__)
 
 
-def extend(record: Record, kind: type[Record], **added: object) -> Any:  # noqa: ANN401 - the caller names the type
+def extend(record: Record, kind: type[Record], **added: object) -> Any:
     """The record as `kind`, with the shared fields kept and `added` set."""
     names = set(field_names(kind))
     kept = {name: getattr(record, name) for name in field_names(type(record)) if name in names}

@@ -3,6 +3,7 @@
 A record names its row in the field `dataset`; nothing is ever guessed from a path or an id.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dynamicrag_cli.core.errors import unknown_name
@@ -22,7 +23,7 @@ class Task:
     rule: str
     metrics: tuple[str, ...]
     max_new_tokens: int = 50
-    labels: dict[str, tuple[str, ...]] | None = None
+    labels: Mapping[str, tuple[str, ...]] | None = None
 
 
 _SHORT = Task(rule="short-phrase", metrics=("em", "f1", "contains"))

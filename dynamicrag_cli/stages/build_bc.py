@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dynamicrag_cli.core.identifiers import format_selection
 from dynamicrag_cli.core.prompts import PromptSet
-from dynamicrag_cli.core.records import ChatExample, LabelledQuestion
+from dynamicrag_cli.core.records import ChatExample, LabelledQuestion, Record
 from dynamicrag_cli.core.splits import generator, split_of, training_part
 from dynamicrag_cli.stages.outcome import Emission, Outcome
 
@@ -55,15 +55,15 @@ def _emit(record: LabelledQuestion, target: Target, prompts: PromptSet, options:
     chosen = target(record, options.threshold, options.max_passages)
     if chosen is None:
         return Emission("no target: neither gold ids nor answer strings tell the evidence")
-    files = {RERANKER_FILE: [_reranker_example(record, chosen, copy, prompts, options.seed) for copy in range(options.copies)]}
+    files: dict[str, list[Record]] = {
+        RERANKER_FILE: [_reranker_example(record, chosen, copy, prompts, options.seed) for copy in range(options.copies)]
+    }
     if record.answers:
         files[GENERATOR_FILE] = [_generator_example(record, chosen, prompts)]
-    return Emission("SFT part, target None" if not chosen else "SFT part", dict(files))
+    return Emission("SFT part, target None" if not chosen else "SFT part", files)
 
 
-def _reranker_example(
-    record: LabelledQuestion, chosen: tuple[int, ...], copy: int, prompts: PromptSet, seed: int
-) -> ChatExample:
+def _reranker_example(record: LabelledQuestion, chosen: tuple[int, ...], copy: int, prompts: PromptSet, seed: int) -> ChatExample:
     order = generator("order", seed, record.id, copy).sample(range(len(record.docs)), len(record.docs))
     chat = prompts.reranker(record.question, [record.docs[position] for position in order])
     place = {position: shown for shown, position in enumerate(order)}

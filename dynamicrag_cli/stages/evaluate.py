@@ -65,7 +65,9 @@ def evaluate(
         counts["malformed"] += rollout.status not in WELL_FORMED
         counts["no_answer"] += rollout.answer is None
     if not scored:
-        raise ValueError(f"none of the {counts['not_in_gold']} predictions belongs to a gold question; are the ids of one data set?")
+        raise ValueError(
+            f"none of the {counts['not_in_gold']} predictions belongs to a gold question; are the ids of one data set?"
+        )
     rows = [scored.get(name) or score_prediction(question, None, system) for name, question in gold.items()]
     report: dict[str, object] = {
         "system": system,

@@ -41,15 +41,17 @@ def _pure_terms(record: SampledQuestion, rollout: Rollout, weights: dict[str, fl
     """The terms that need no model; None for a rollout without an answer (a failure, not a zero)."""
     task = task_of(record.dataset)
     terms: dict[str, float | None] = {}
-    for name in weights:
-        if not weights[name] or name in MODEL_TERMS:
+    for name, weight in weights.items():
+        if not weight or name in MODEL_TERMS:
             continue
         if rollout.answer is None:
             terms[name] = None
         elif name == "em":
             # For a closed label set the exact match is that of the label.
-            terms[name] = METRICS["accuracy"](rollout.answer, record.answers, record.meta, task) if task.labels else exact_match(
-                rollout.answer, record.answers
+            terms[name] = (
+                METRICS["accuracy"](rollout.answer, record.answers, record.meta, task)
+                if task.labels
+                else exact_match(rollout.answer, record.answers)
             )
         elif name == "rouge":
             terms[name] = rouge_l(rollout.answer, record.meta.get("long_answers") or record.answers)

@@ -1,4 +1,4 @@
-"""Check the toy pack: `python examples/toy/check_pack.py [PASSAGES QUESTIONS]`; prints problems and counts, exits 1 on any problem.
+"""Check the toy pack: `python examples/toy/check_pack.py [PASSAGES QUESTIONS]`; exits 1 on any problem.
 
 Only the standard library is used, so that the check runs before anything is installed.
 """

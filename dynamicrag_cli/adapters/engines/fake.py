@@ -1,6 +1,6 @@
 """The `fake` engine: scripted replies, for tests only.
 
-`--model` names a JSON file: `{"rules": [{"contains": "some text of the prompt", "replies": ["[1]", "None"]}], "default": "None"}`.
+`--model` names a JSON file: `{"rules": [{"contains": "text of the prompt", "replies": ["[1]", "None"]}], "default": "None"}`.
 The first rule whose text occurs in the prompt answers; sample i gets reply i modulo their number. A rule with `error` fails.
 """
 

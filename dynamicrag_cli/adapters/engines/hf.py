@@ -60,14 +60,18 @@ class HfEngine:
         fitting = []
         for index, prompt in enumerate(prompts):
             if len(prompt) + options.max_new_tokens > self.max_tokens:
-                error = f"prompt of {len(prompt)} tokens + {options.max_new_tokens} new ones exceeds the context of {self.max_tokens}"
+                error = (
+                    f"prompt of {len(prompt)} tokens + {options.max_new_tokens} new ones exceeds the context of {self.max_tokens}"
+                )
                 results[index] = [Completion("", "error", len(prompt), error=error)] * options.n
             else:
                 fitting.append(index)
         n_drawn = options.n if options.temperature > 0 else 1
         for batch in self._batches(fitting, prompts, n_drawn, options.max_new_tokens):
             keys = [requests[index].key for index in batch]
-            for index, completions in zip(batch, self._generate([prompts[i] for i in batch], keys, n_drawn, options), strict=True):
+            for index, completions in zip(
+                batch, self._generate([prompts[i] for i in batch], keys, n_drawn, options), strict=True
+            ):
                 results[index] = completions if n_drawn == options.n else completions * options.n
         return results
 
@@ -110,7 +114,11 @@ class HfEngine:
                 break
             mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)
             output = self.model(
-                input_ids=chosen.to(self.device)[:, None], attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
+                input_ids=chosen.to(self.device)[:, None],
+                attention_mask=mask,
+                position_ids=position,
+                past_key_values=cache,
+                use_cache=True,
             )
             position = position + 1
             logits = output.logits[:, -1].float().cpu()
@@ -159,7 +167,11 @@ class HfEngine:
             ids, mask = self._pad([flat[i] for i in batch])
             keep = max(len(rows[i][2]) for i in batch) + 1
             positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-            table = self.model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep).logits.float().log_softmax(-1)
+            table = (
+                self.model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep)
+                .logits.float()
+                .log_softmax(-1)
+            )
             for row, index in enumerate(batch):
                 tail = rows[index][2]
                 values[index] = sum(float(table[row, keep - 1 - len(tail) + j, token]) for j, token in enumerate(tail))

@@ -73,7 +73,9 @@ class OpenAiEngine:
             usage = reply.usage
             n_prompt, n_new = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
             made = [
-                Completion((choice.message.content or "").strip(), choice.finish_reason or "stop", n_prompt, n_new // len(reply.choices))
+                Completion(
+                    (choice.message.content or "").strip(), choice.finish_reason or "stop", n_prompt, n_new // len(reply.choices)
+                )
                 for choice in reply.choices
             ]
         except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:

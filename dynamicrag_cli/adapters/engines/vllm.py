@@ -58,7 +58,9 @@ class VllmEngine:
                     ]
                 )
             else:
-                error = f"prompt of {len(prompt)} tokens + {options.max_new_tokens} new ones exceeds the context of {self.max_tokens}"
+                error = (
+                    f"prompt of {len(prompt)} tokens + {options.max_new_tokens} new ones exceeds the context of {self.max_tokens}"
+                )
                 results.append([Completion("", "error", len(prompt), error=error)] * options.n)
         return results
 

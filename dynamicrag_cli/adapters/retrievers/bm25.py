@@ -42,5 +42,5 @@ class Bm25Index:
         return rows, scores
 
 
-def _tokenize(texts: list[str]) -> Any:  # noqa: ANN401 - bm25s's own type
+def _tokenize(texts: list[str]) -> Any:
     return bm25s.tokenize(texts, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False)

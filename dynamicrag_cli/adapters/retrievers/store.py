@@ -37,7 +37,9 @@ class PassageStore:
         except (OSError, ValueError) as error:
             raise InputError(f"{folder}: the passage store is missing or damaged ({error}); build the index again") from error
         if int(self.offsets[-1]) != size:
-            raise InputError(f"{folder}: passages.jsonl has {size} bytes, expected {int(self.offsets[-1])}; build the index again")
+            raise InputError(
+                f"{folder}: passages.jsonl has {size} bytes, expected {int(self.offsets[-1])}; build the index again"
+            )
         self.data = np.memmap(folder / "passages.jsonl", mode="r") if size else np.zeros(0, dtype=np.uint8)
 
     def __len__(self) -> int:

@@ -27,7 +27,8 @@ class BiEncoder:
         """
         if len(set(labels)) < 2:
             raise InputError(
-                "the bi-encoder teacher needs train questions with gold_passage_ids to calibrate on, with gold and other candidates; "
+                "the bi-encoder teacher calibrates on train questions with gold_passage_ids, and there are none with gold and "
+                "other candidates; "
                 "use --teacher llm, cross-encoder or answer-match on data without gold ids"
             )
         from sklearn.linear_model import LogisticRegression
@@ -46,4 +47,4 @@ class BiEncoder:
         question_vectors = encode(self.encoder, questions, self.settings.batch_size)
         passage_vectors = encode(self.encoder, [f"{title} {text}".strip() for _, title, text in pairs], self.settings.batch_size)
         rows = [place[question] for question, _, _ in pairs]
-        return np.einsum("ij,ij->i", question_vectors[rows], passage_vectors)
+        return np.asarray((question_vectors[rows] * passage_vectors).sum(axis=1))

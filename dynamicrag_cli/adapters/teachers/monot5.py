@@ -37,7 +37,9 @@ class MonoT5:
 
     @torch.inference_mode()
     def _score(self, texts: list[str]) -> list[float]:
-        inputs = self.tokenizer(texts, padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt").to(self.settings.device)
+        inputs = self.tokenizer(texts, padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt").to(
+            self.settings.device
+        )
         start = torch.full((len(texts), 1), self.model.config.decoder_start_token_id, device=self.settings.device)
         logits = self.model(**inputs, decoder_input_ids=start).logits[:, 0, [self.false, self.true]]
         return [float(value) for value in logits.float().softmax(dim=-1)[:, 1]]

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dynamicrag_cli.core.errors import EngineError, MissingExtraError
 
@@ -17,8 +18,14 @@ _POLL_S = 0.5
 _CAUSES = (
     (r"OutOfMemoryError|out of memory", "out of memory: lower --batch-size or --cutoff, or use --finetuning lora or freeze"),
     (r"Template .* does not exist", "LLaMA-Factory has no such chat template: see --template"),
-    (r"Undefined dataset|Cannot find valid samples", "the data folder holds no usable examples: look at dataset_info.json and --cutoff"),
-    (r"Repo id must|Can't load|not a local folder|does not appear to have a file named", "the model cannot be loaded: see --model"),
+    (
+        r"Undefined dataset|Cannot find valid samples",
+        "the data folder holds no usable examples: look at dataset_info.json and --cutoff",
+    ),
+    (
+        r"Repo id must|Can't load|not a local folder|does not appear to have a file named",
+        "the model cannot be loaded: see --model",
+    ),
 )
 Progress = Callable[[int, int, str], None]
 
@@ -40,7 +47,7 @@ def find_cli(trainer: str) -> str:
 
 
 def environment(use_cpu: bool, gpus: int) -> dict[str, str]:
-    """The process environment: no hub look-ups for local folders, no version nagging, torchrun where several GPUs are asked for."""
+    """The process environment: the CPU alone if asked for, torchrun where there are several GPUs."""
     extra = {"DISABLE_VERSION_CHECK": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
     if use_cpu:
         extra["CUDA_VISIBLE_DEVICES"] = ""
@@ -89,7 +96,7 @@ def _follow(steps: Path, progress: Progress) -> None:
         progress(int(last.get("current_steps", 0)), int(last.get("total_steps", 0)), note)
 
 
-def _last_record(steps: Path) -> dict[str, object]:
+def _last_record(steps: Path) -> dict[str, Any]:
     try:
         lines = steps.read_text(encoding="utf-8").splitlines()
     except OSError:

