@@ -72,6 +72,16 @@ def section_of(content: dict[str, Any], command: list[str]) -> dict[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
+def command_words(ctx: typer.Context) -> list[str]:
+    """The words of the running command without the program's name: `train sft` gives ["train", "sft"]."""
+    words: list[str] = []
+    step: Any = ctx
+    while step.parent is not None:
+        words.insert(0, str(step.info_name))
+        step = step.parent
+    return words
+
+
 def option_key(name: str) -> str:
     """The key of an option in a file: dashes, as on the command line."""
     return name.replace("_", "-")
@@ -109,7 +119,7 @@ def apply(ctx: typer.Context, config: Path | None, variant: str | None) -> None:
     """
     if config is None:
         return
-    words = ctx.command_path.split()[1:]
+    words = command_words(ctx)
     own, variants = split_variants(section_of(load(config), words))
     where = f"{config}: {'.'.join(words)}"
     if variant is not None:

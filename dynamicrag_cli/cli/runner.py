@@ -22,6 +22,7 @@ import typer
 from dynamicrag_cli.adapters.files import journal as journals
 from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder, lines
 from dynamicrag_cli.adapters.files.manifest import file_hash, identity, read_manifest, write_manifest
+from dynamicrag_cli.cli.config import command_words
 from dynamicrag_cli.cli.console import err, progress, say
 from dynamicrag_cli.cli.options import settings_of
 from dynamicrag_cli.core.errors import DragError, InputError, TooManyRejectsError, UsageError
@@ -70,7 +71,7 @@ def fingerprint(ctx: typer.Context, source: str | None, templates_hash: str | No
             value = settings[name]
             settings[name] = [identity(str(v)) for v in value] if isinstance(value, list) else identity(str(value))
     return {
-        "command": " ".join(ctx.command_path.split()[1:]),
+        "command": " ".join(command_words(ctx)),
         "options": settings,
         "input": file_hash(Path(source)) if source and source != STREAM else None,
         "templates": templates_hash,

@@ -28,7 +28,11 @@ DOC = {"id": "p", "title": "T", "text": "x"}
         ({**RAW, "gold_ids": ["p"]}, Question, {"gold_passage_ids": ["p"]}),
         ({**RAW, "ctxs": [DOC]}, RetrievedQuestion, {"docs": [Candidate(**DOC)]}),
         ({**RAW, "candidates": [DOC]}, RetrievedQuestion, {"docs": [Candidate(**DOC)]}),
-        ({**RAW, "contexts": [{"docid": "p", "contents": "x"}]}, RetrievedQuestion, {"docs": [Candidate(id="p", title="", text="x")]}),
+        (
+            {**RAW, "contexts": [{"docid": "p", "contents": "x"}]},
+            RetrievedQuestion,
+            {"docs": [Candidate(id="p", title="", text="x")]},
+        ),
         ({"docid": "p", "contents": "x"}, Passage, {"id": "p", "title": "", "text": "x"}),
     ],
 )
@@ -83,7 +87,11 @@ def test_input_is_not_changed():
         ({**RAW, "docs": None}, RetrievedQuestion, r"\$\.docs"),
         (RAW, RetrievedQuestion, "docs"),
         ({"id": "p", "text": ""}, Passage, r"\$\.text"),
-        ({"id": "1", "role": "r", "system": "", "user": "", "assistant": "", "mood": 1}, ChatExample, r"unknown fields \['mood'\]"),
+        (
+            {"id": "1", "role": "r", "system": "", "user": "", "assistant": "", "mood": 1},
+            ChatExample,
+            r"unknown fields \['mood'\]",
+        ),
     ],
 )
 def test_what_cannot_be_the_record_is_refused(raw, kind, message):
@@ -98,10 +106,12 @@ def read(tmp_path, kind, value):
     return item
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="a dataset or meta of a wrong type ends the run instead of being a reject")
+@pytest.mark.xfail(
+    strict=True, raises=TypeError, reason="a dataset or meta of a wrong type ends the run instead of being a reject"
+)
 @pytest.mark.parametrize("wrong", [{"dataset": ["nq"]}, {"meta": "note", "topic": "rivers"}])
 def test_field_of_a_wrong_type_is_refused(wrong):
-    with pytest.raises(ValueError, match="dataset|meta"):
+    with pytest.raises(ValueError, match=r"dataset|meta"):
         admit({**RAW, **wrong}, Question)
 
 
@@ -110,7 +120,9 @@ def test_unknown_dataset_is_a_reject_in_our_own_format_too(tmp_path):
     assert isinstance(read(tmp_path, Question, base(dataset="popqs")), Reject)
 
 
-@pytest.mark.xfail(strict=True, reason="read as RetrievedQuestion (sample, infer), a labelled question loses its relevance to meta")
+@pytest.mark.xfail(
+    strict=True, reason="read as RetrievedQuestion (sample, infer), a labelled question loses its relevance to meta"
+)
 def test_relevance_is_carried_on(tmp_path):
     source = labelled([0.9, 0.1])
     record = read(tmp_path, RetrievedQuestion, source)

@@ -8,7 +8,27 @@ from dynamicrag_cli.core.identifiers import STATUSES, WELL_FORMED, Selection, fo
 from tests.builders import quick
 
 N = 5
-PIECES = ["[1]", "[2]", "[0]", "[6]", "[ 3 ]", "[", "]", "1", "07", ", ", ",", " ", "\n", "None", "none", ".", "Passage", ">", "٣"]
+PIECES = [
+    "[1]",
+    "[2]",
+    "[0]",
+    "[6]",
+    "[ 3 ]",
+    "[",
+    "]",
+    "1",
+    "07",
+    ", ",
+    ",",
+    " ",
+    "\n",
+    "None",
+    "none",
+    ".",
+    "Passage",
+    ">",
+    "٣",
+]
 replies = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 
 

@@ -15,7 +15,12 @@ def test_unknown_gold_is_not_no_gold():
 
 
 def test_answer_match_looks_at_title_and_text():
-    candidates = [doc("a", "It rises in the Black Forest."), doc("b", title="Black Forest"), doc("c", "Black forests"), doc("d", "Brigach")]
+    candidates = [
+        doc("a", "It rises in the Black Forest."),
+        doc("b", title="Black Forest"),
+        doc("c", "Black forests"),
+        doc("d", "Brigach"),
+    ]
     assert answer_match_relevance(retrieved(docs=candidates, answers=["black forest", "the Brigach"])) == [1.0, 1.0, 0.0, 1.0]
 
 
@@ -25,4 +30,4 @@ def test_answer_match_needs_answers():
 
 
 def test_labellers_are_named_as_the_teachers():
-    assert LABELLERS == {"gold": gold_relevance, "answer-match": answer_match_relevance}
+    assert {"gold": gold_relevance, "answer-match": answer_match_relevance} == LABELLERS

@@ -212,7 +212,11 @@ def test_selection_f1_is_symmetric(one, other):
     forward, back = selection_scores(one, other), selection_scores(other, one)
     assert forward["f1"] == pytest.approx(back["f1"])
     assert forward["precision"] == back["recall"]
-    assert min(forward["precision"], forward["recall"]) <= forward["f1"] + 1e-9 <= max(forward["precision"], forward["recall"]) + 2e-9
+    assert (
+        min(forward["precision"], forward["recall"])
+        <= forward["f1"] + 1e-9
+        <= max(forward["precision"], forward["recall"]) + 2e-9
+    )
 
 
 @pytest.mark.xfail(strict=True, reason="normalisation drops the letter A as an article, so option A is never found")
@@ -227,6 +231,8 @@ def test_answer_without_normal_form_matches_itself():
     assert exact_match("A", ["A"]) == 1.0
 
 
-@pytest.mark.xfail(strict=True, reason="rouge-score's tokenizer drops all but a-z and 0-9: a perfect answer in another script gets 0")
+@pytest.mark.xfail(
+    strict=True, reason="rouge-score's tokenizer drops all but a-z and 0-9: a perfect answer in another script gets 0"
+)
 def test_rouge_of_an_answer_in_another_script():
     assert rouge_l("Дунай", ["Дунай"]) == 1.0

@@ -81,5 +81,7 @@ def test_no_choice_has_no_margin():
     ],
 )
 def test_generator_choice(answers, gold, expected):
-    ranked = ranks(*[(selection, answer, 1.0 - place / 10) for place, (selection, answer) in enumerate(zip("abcd", answers, strict=False))])
+    ranked = ranks(
+        *[(selection, answer, 1.0 - place / 10) for place, (selection, answer) in enumerate(zip("abcd", answers, strict=False))]
+    )
     assert generator_choice(ranked, gold, is_right) == expected

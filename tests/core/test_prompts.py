@@ -14,9 +14,40 @@ from dynamicrag_cli.core.tasks import TASKS
 from tests.builders import default_prompts, doc, docs, question, quick
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
-GENERIC = ["<|im_end|>", "<|start_header_id|>", "<s>", "</s>", "<bos>", "<eos>", "<start_of_turn>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"]
+GENERIC = [
+    "<|im_end|>",
+    "<|start_header_id|>",
+    "<s>",
+    "</s>",
+    "<bos>",
+    "<eos>",
+    "<start_of_turn>",
+    "[INST]",
+    "[/INST]",
+    "<<SYS>>",
+    "<</SYS>>",
+]
 OWN = frozenset({"<think>", "[TOOL_CALLS]", "<｜end▁of▁sentence｜>", "|||IP|||", "<|im_end|>", "  "})
-PIECES = [*GENERIC, *sorted(OWN), "[", "]", "<", ">", "|", "/", "1", "12", " ", "\n", "\r\n", "\u2028", "\u200b", "\x00", "s", "INST"]
+PIECES = [
+    *GENERIC,
+    *sorted(OWN),
+    "[",
+    "]",
+    "<",
+    ">",
+    "|",
+    "/",
+    "1",
+    "12",
+    " ",
+    "\n",
+    "\r\n",
+    "\u2028",
+    "\u200b",
+    "\x00",
+    "s",
+    "INST",
+]
 dirty = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=4)), max_size=12).map("".join)
 
 
@@ -119,7 +150,9 @@ def test_longer_token_is_broken_before_its_part():
 
 def test_passages_are_numbered_from_1_in_the_order_given():
     user = default_prompts().reranker("Why?", docs("cab")).user
-    places = [user.index(text) for text in ("[1] Title c", "Text of c.", "[2] Title a", "Text of a.", "[3] Title b", "Text of b.")]
+    places = [
+        user.index(text) for text in ("[1] Title c", "Text of c.", "[2] Title a", "Text of a.", "[3] Title b", "Text of b.")
+    ]
     assert places == sorted(places)
     assert not re.search(r"\[4\]", user)
 
@@ -164,7 +197,9 @@ def test_text_is_never_read_as_a_template():
 
 def test_own_template_replaces_one_file():
     prompts = default_prompts()
-    own = dataclasses.replace(prompts, sources={**prompts.sources, "reranker.user.jinja": "{{ question }}|{{ passages | length }}\n"})
+    own = dataclasses.replace(
+        prompts, sources={**prompts.sources, "reranker.user.jinja": "{{ question }}|{{ passages | length }}\n"}
+    )
     assert own.reranker("Why?", docs("ab")) == Chat(prompts.reranker("Why?", docs("ab")).system, "Why?|2")
 
 
@@ -193,7 +228,9 @@ def test_passage_without_title_has_no_stray_space():
     assert not re.search(r" \n", default_prompts().reranker("Why?", [doc("a", title="")]).user)
 
 
-@pytest.mark.xfail(strict=True, raises=jinja2.TemplateError, reason="a wrong template of the user's ends as a bug of ours (exit 1)")
+@pytest.mark.xfail(
+    strict=True, raises=jinja2.TemplateError, reason="a wrong template of the user's ends as a bug of ours (exit 1)"
+)
 @pytest.mark.parametrize("source", ["{{ topic }}", "{% for %}"])
 def test_wrong_template_is_a_usage_error(source):
     prompts = default_prompts()

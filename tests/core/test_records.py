@@ -100,4 +100,11 @@ def test_records_are_frozen():
 
 def test_field_names_are_in_file_order():
     assert r.field_names(r.Question) == ("id", "question", "answers", "dataset", "split", "gold_passage_ids", "meta")
-    assert list(msgspec.json.decode(msgspec.json.encode(labelled([0.5])))) == ["id", "question", "answers", "dataset", "docs", "relevance"]
+    assert list(msgspec.json.decode(msgspec.json.encode(labelled([0.5])))) == [
+        "id",
+        "question",
+        "answers",
+        "dataset",
+        "docs",
+        "relevance",
+    ]

@@ -7,7 +7,9 @@ from dynamicrag_cli.core.rewards import PAPER_WEIGHTS, TERMS, length_reward, par
 from tests.builders import quick
 
 
-@pytest.mark.parametrize("text", ["em=0.4 rouge=0.4 length=0.2", "em=0.4,rouge=.4,length=2e-1", " em=0.4,  rouge=0.4\nlength=0.2 "])
+@pytest.mark.parametrize(
+    "text", ["em=0.4 rouge=0.4 length=0.2", "em=0.4,rouge=.4,length=2e-1", " em=0.4,  rouge=0.4\nlength=0.2 "]
+)
 def test_parse_weights(text):
     assert parse_weights(text) == {"em": 0.4, "rouge": 0.4, "length": 0.2}
 

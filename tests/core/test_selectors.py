@@ -10,7 +10,9 @@ def positions(selector, record):
     return PURE_SELECTORS[parsed.name](record, parsed.k)
 
 
-@pytest.mark.parametrize(("selector", "expected"), [("none", ()), ("all", (0, 1, 2)), ("top-k:2", (0, 1)), ("top-k:9", (0, 1, 2))])
+@pytest.mark.parametrize(
+    ("selector", "expected"), [("none", ()), ("all", (0, 1, 2)), ("top-k:2", (0, 1)), ("top-k:9", (0, 1, 2))]
+)
 def test_selected_positions(selector, expected):
     assert positions(selector, retrieved("abc")) == expected
 

@@ -62,7 +62,13 @@ def test_gold_ids_outrank_answer_strings():
 
 @pytest.mark.parametrize(
     "fields",
-    [{"answers": []}, {"answers": ["yes"]}, {"answers": ["No "]}, {"answers": ["SUPPORTS"], "dataset": "fever"}, {"answers": ["unknown"]}],
+    [
+        {"answers": []},
+        {"answers": ["yes"]},
+        {"answers": ["No "]},
+        {"answers": ["SUPPORTS"], "dataset": "fever"},
+        {"answers": ["unknown"]},
+    ],
 )
 def test_no_target_where_nothing_tells_the_evidence(fields):
     assert evidence_target(labelled(SCORES, **fields), None, 15) is None
@@ -70,7 +76,12 @@ def test_no_target_where_nothing_tells_the_evidence(fields):
 
 
 @quick
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.sets(st.integers(0, 7)), st.integers(1, 9), st.sampled_from(sorted(TARGETS)))
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=8),
+    st.sets(st.integers(0, 7)),
+    st.integers(1, 9),
+    st.sampled_from(sorted(TARGETS)),
+)
 def test_target_is_a_prefix_of_the_score_order(scores, gold, cap, name):
     record = labelled(scores, gold_passage_ids=["abcdefgh"[place] for place in sorted(gold)])
     target = TARGETS[name](record, None, cap)
@@ -83,17 +94,23 @@ def test_target_is_a_prefix_of_the_score_order(scores, gold, cap, name):
 
 @pytest.mark.xfail(strict=True, reason="long answers never stand in a passage: every target of eli5 would be None (the reply)")
 def test_long_answers_tell_no_evidence():
-    record = labelled(SCORES, dataset="eli5", answers=["Because light of short wavelength is scattered most, the sky looks blue."])
+    record = labelled(
+        SCORES, dataset="eli5", answers=["Because light of short wavelength is scattered most, the sky looks blue."]
+    )
     assert evidence_target(record, None, 15) is None
 
 
 @pytest.mark.xfail(strict=True, reason="asqa's short answers stand in qa_pairs, where the target does not look")
 def test_short_answers_of_readings_are_evidence():
     pairs = [{"short_answers": ["Donaueschingen"]}]
-    record = labelled(SCORES, docs=with_answer_in("c"), dataset="asqa", answers=["It rises in two places."], meta={"qa_pairs": pairs})
+    record = labelled(
+        SCORES, docs=with_answer_in("c"), dataset="asqa", answers=["It rises in two places."], meta={"qa_pairs": pairs}
+    )
     assert evidence_target(record, None, 15) == (1, 3, 2)
 
 
-@pytest.mark.xfail(strict=True, reason="only the bare words are taken for answers without a span; punctuation is not dropped first")
+@pytest.mark.xfail(
+    strict=True, reason="only the bare words are taken for answers without a span; punctuation is not dropped first"
+)
 def test_yes_with_punctuation_is_no_span():
     assert evidence_target(labelled(SCORES, docs=docs("abcde"), answers=["Yes."]), None, 15) is None

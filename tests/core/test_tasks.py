@@ -32,7 +32,7 @@ def test_default_task_is_in_the_table():
 
 
 def test_unknown_dataset_is_refused_with_the_nearest_name():
-    with pytest.raises(UsageError, match="unknown dataset 'hotpot'. Did you mean 'hotpotqa'"):
+    with pytest.raises(UsageError, match=r"unknown dataset 'hotpot'\. Did you mean 'hotpotqa'"):
         task_of("hotpot")
 
 
@@ -44,9 +44,9 @@ def test_label_tasks_are_measured_by_accuracy(name):
 
 def test_spellings_name_their_own_label():
     labels = TASKS["fever"].labels
-    assert {label: {parse_label(spelling, labels) for spelling in (label, *spellings)} for label, spellings in labels.items()} == {
-        label: {label} for label in labels
-    }
+    assert {
+        label: {parse_label(spelling, labels) for spelling in (label, *spellings)} for label, spellings in labels.items()
+    } == {label: {label} for label in labels}
 
 
 @pytest.mark.parametrize(("name", "metric"), [("nq", "em"), ("asqa", "str_em"), ("eli5", "em"), ("fever", "accuracy")])

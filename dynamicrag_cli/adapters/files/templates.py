@@ -56,6 +56,15 @@ def render_training(folder: Path | None, name: str, slots: dict[str, object]) ->
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 - YAML
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - YAML, not HTML
+        finalize=_yaml_scalar,
     )
-    return environment.get_template(f"{name}.yaml.jinja").render(slots) + "\n"
+    return environment.get_template(f"{name}.yaml.jinja").render(slots)
+
+
+def _yaml_scalar(value: object) -> object:
+    """Booleans and floats as YAML 1.1 reads them: `1e-05` would be a string there."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:e}" if isinstance(value, float) and "e" in repr(value) else value

@@ -8,6 +8,9 @@ from dynamicrag_cli.adapters.retrievers.dense import encode, load_encoder
 from dynamicrag_cli.adapters.teachers.settings import TeacherSettings
 from dynamicrag_cli.core.errors import InputError
 
+# Vectors kept at a time: about 150 MB at 768 dimensions.
+_MEMORY = 50_000
+
 
 class BiEncoder:
     """Relevance is sigmoid(slope * cosine + offset); both numbers are fitted on train questions with gold ids."""
@@ -17,6 +20,7 @@ class BiEncoder:
     def __init__(self, model: str, settings: TeacherSettings) -> None:
         self.encoder = load_encoder(model, settings.device)
         self.settings = settings
+        self.memory: dict[str, np.ndarray] = {}
         self.slope, self.offset = float("nan"), float("nan")
 
     def calibrate(self, pairs: Sequence[tuple[str, str, str]], labels: Sequence[bool]) -> dict[str, float]:
@@ -42,9 +46,15 @@ class BiEncoder:
         return [float(value) for value in 1 / (1 + np.exp(-(self.slope * self._cosines(pairs) + self.offset)))]
 
     def _cosines(self, pairs: Sequence[tuple[str, str, str]]) -> np.ndarray:
-        questions = list(dict.fromkeys(question for question, _, _ in pairs))
-        place = {question: row for row, question in enumerate(questions)}
-        question_vectors = encode(self.encoder, questions, self.settings.batch_size)
-        passage_vectors = encode(self.encoder, [f"{title} {text}".strip() for _, title, text in pairs], self.settings.batch_size)
-        rows = [place[question] for question, _, _ in pairs]
-        return np.asarray((question_vectors[rows] * passage_vectors).sum(axis=1))
+        questions = self._embed([question for question, _, _ in pairs])
+        passages = self._embed([f"{title} {text}".strip() for _, title, text in pairs])
+        return np.asarray((questions * passages).sum(axis=1))
+
+    def _embed(self, texts: list[str]) -> np.ndarray:
+        """Unit vectors, shape (n_texts, dimension); a text that was met lately is not encoded again (candidates recur)."""
+        new = [text for text in dict.fromkeys(texts) if text not in self.memory]
+        if len(self.memory) + len(new) > _MEMORY:
+            self.memory.clear()
+            new = list(dict.fromkeys(texts))
+        self.memory.update(zip(new, encode(self.encoder, new, self.settings.batch_size), strict=True) if new else ())
+        return np.stack([self.memory[text] for text in texts])

@@ -1,0 +1,112 @@
+"""`drag check`: all problems of a pipeline file at once, before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+RUN = "run: {dir: runs/x, corpus: c.jsonl, questions: q.jsonl, model: m}\n"
+
+
+@pytest.fixture
+def problems(tmp_path: Path, drag):
+    """The problems that `drag check` lists of a file with this text."""
+
+    def check(text: str) -> list[str]:
+        (tmp_path / "p.yaml").write_text(text)
+        done = drag("check", tmp_path / "p.yaml")
+        assert done.error is None, done.err
+        assert done.out == b""
+        if done.code == 0:
+            assert done.err.endswith("p.yaml: ok\n")
+            return []
+        assert done.code == 4
+        heading, *lines = done.err.splitlines()
+        assert heading.endswith(f"p.yaml: {len(lines)} problem(s)")
+        return [line.strip() for line in lines]
+
+    return check
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_pipelines_that_ship_are_right(drag, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAG_DATA", "/data")
+    monkeypatch.setenv("SMOKE", "/smoke")
+    done = drag("check", path)
+    assert done.code == 0, done.err
+
+
+def test_every_problem_of_a_broken_file_is_listed(problems) -> None:
+    found = problems(
+        """
+        run: {dir: runs/x, corpsu: c.jsonl, questions: q.jsonl, rows: k3 k5}
+        retrieve: {top-k: five, tpo-k: 3}
+        rerank-teacher: {teacher: mono-t5}
+        build-bc: {dpo-share: 1.5}
+        sample: {temperature: 9, rollouts: 0}
+        reward: {weights: em=much}
+        infer: {selector: top-k, k3: {selector: "top-k:3", seeed: 1}}
+        train: {sft: {finetuning: ful}, dpp: {beta: 1}}
+        indexx: {retriever: bm25}
+        """
+    )
+    expected = [
+        "'run.corpsu'. Did you mean 'corpus'?",
+        "the key 'corpus' is missing",
+        "the key 'model' is missing",
+        "infer variant 'k5'",
+        "retrieve: unknown key 'tpo-k'. Did you mean 'top-k'?",
+        "retrieve.top-k:",
+        "rerank-teacher.teacher: unknown teacher 'mono-t5'. Did you mean 'monot5'?",
+        "build-bc.dpo-share:",
+        "sample.temperature:",
+        "sample.rollouts:",
+        "reward.weights: reward weight 'em=much'",
+        "infer.selector: selector 'top-k' needs a number",
+        "infer.k3: unknown key 'seeed'. Did you mean 'seed'?",
+        "train.sft.finetuning:",
+        "'train.dpp'. Did you mean 'dpo'?",
+        "'indexx'. Did you mean 'index'?",
+    ]
+    assert [text for text in expected if not any(text in problem for problem in found)] == []
+    assert len(found) == len(expected)
+
+
+def test_a_right_file_is_ok_with_values_converted_as_on_the_command_line(problems) -> None:
+    assert problems(RUN + "retrieve: {top-k: 5, index: [a, b]}\ntrain: {sft: {use-cpu: true, cutoff: 512}}\n") == []
+
+
+def test_keys_may_be_written_with_underscores(problems) -> None:
+    assert problems(RUN + "retrieve: {top_k: 5}\n") == []
+
+
+def test_an_empty_run_section_lists_what_it_needs(problems) -> None:
+    assert len(problems("index: {retriever: bm25}\n")) == 4
+
+
+def test_a_missing_file_is_exit_4(drag, tmp_path: Path) -> None:
+    assert drag("check", tmp_path / "nowhere.yaml").code == 4
+
+
+@pytest.mark.xfail(strict=True, reason="check.py:80: a run section that is no table is a traceback")
+@pytest.mark.parametrize("run", ["[a]", "words"])
+def test_a_run_section_that_is_no_table_is_a_problem(problems, run: str) -> None:
+    assert any("run: expected a table" in problem for problem in problems(f"run: {run}\n"))
+
+
+@pytest.mark.xfail(strict=True, reason="check.py:53: a section that is no table passes as an empty one")
+def test_a_section_that_is_no_table_is_a_problem(problems) -> None:
+    assert len(problems(RUN + "retrieve: 5\n")) == 1
+
+
+@pytest.mark.xfail(strict=True, reason="options.py:37: values of the wrong type are a traceback")
+@pytest.mark.parametrize("section", ["infer: {selector: 3}", "reward: {weights: [em=1]}", "build-dpo: {weights: 1}"])
+def test_a_value_of_the_wrong_type_is_a_problem(problems, section: str) -> None:
+    assert len(problems(RUN + section + "\n")) == 1
+
+
+@pytest.mark.xfail(strict=True, reason="check.py:21: the first ${…} that is not set ends the check (exit 2) and hides all else")
+def test_a_variable_that_is_not_set_is_one_problem_among_the_others(problems, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOWHERE", raising=False)
+    assert len(problems(RUN + "index: {model: '${NOWHERE}/x', retriver: bm25}\nretrieve: {top-k: '${ELSEWHERE}'}\n")) == 3

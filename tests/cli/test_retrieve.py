@@ -1,0 +1,96 @@
+"""`drag retrieve` on the toy corpus."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dynamicrag_cli.core.fusion import RRF_CONSTANT
+from tests.conftest import ROOT
+from tests.samples import read, write
+
+QUESTIONS = ROOT / "examples/toy/questions.jsonl"
+
+
+def ranking(record: dict) -> list[str]:
+    return [doc["id"] for doc in record["docs"]]
+
+
+def test_known_questions_find_their_passages(drag, toy_bm25: Path, tmp_path: Path) -> None:
+    asked = [
+        {"id": "1", "question": "Which cat lives in prides?"},
+        {"id": "2", "question": "In which sea does the Danube end, and which delta does it form?"},
+        {"id": "3", "question": "Which cat cannot roar and wraps its tail around its face?"},
+    ]
+    done = drag("retrieve", write(tmp_path / "q.jsonl", asked), "-o", tmp_path / "c.jsonl", "--index", toy_bm25, "--top-k", 3)
+    assert done.code == 0, done.err
+    records = read(tmp_path / "c.jsonl")
+    assert [ranking(record)[0] for record in records] == ["bigcats-01", records[1]["docs"][0]["id"], "bigcats-04"]
+    assert "Danube" in records[1]["docs"][0]["text"]
+    for record in records:
+        scores = [doc["score"] for doc in record["docs"]]
+        assert len(scores) == 3
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_most_gold_passages_of_the_toy_questions_are_among_five(drag, toy_bm25: Path, tmp_path: Path) -> None:
+    assert drag("retrieve", QUESTIONS, "-o", tmp_path / "c.jsonl", "--index", toy_bm25, "--top-k", 5).code == 0
+    records = [record for record in read(tmp_path / "c.jsonl") if record.get("gold_passage_ids")]
+    found = sum(record["gold_passage_ids"][0] in ranking(record) for record in records)
+    assert len(records) > 300
+    assert found / len(records) > 0.5
+    manifest = json.loads((tmp_path / "c.jsonl.manifest.json").read_text())
+    assert manifest["counts"]["in"] == manifest["counts"]["out"] == len(QUESTIONS.read_text().splitlines())
+    assert {*manifest["moved_to_meta"]} == {"kind", "topic"}
+
+
+def test_two_indexes_are_fused_by_reciprocal_rank(drag, toy_bm25: Path, toy_dense: Path, tmp_path: Path) -> None:
+    call = ("retrieve", QUESTIONS, "--limit", 5, "--top-k", 4)
+    for name, indexes in {"b": [toy_bm25], "d": [toy_dense], "both": [toy_bm25, toy_dense]}.items():
+        given = [word for index in indexes for word in ("--index", index)]
+        assert drag(*call, "-o", tmp_path / f"{name}.jsonl", *given).code == 0
+    for bm25, dense, both in zip(*(read(tmp_path / f"{name}.jsonl") for name in ("b", "d", "both")), strict=True):
+        expected: dict[str, float] = {}
+        for names in (ranking(bm25), ranking(dense)):
+            for rank, name in enumerate(names, start=1):
+                expected[name] = expected.get(name, 0) + 1 / (RRF_CONSTANT + rank)
+        assert {doc["id"]: doc["score"] for doc in both["docs"]}.items() <= expected.items()
+        assert [doc["score"] for doc in both["docs"]] == sorted(expected.values(), reverse=True)[:4]
+
+
+def test_top_k_above_the_corpus_gives_the_whole_corpus(drag, tmp_path: Path) -> None:
+    corpus = write(tmp_path / "c.jsonl", [{"id": name, "title": "", "text": f"word {name * 3}"} for name in "abc"])
+    assert drag("index", corpus, "-o", tmp_path / "ix").code == 0
+    asked = b'{"id":"1","question":"which word is bbb"}\n{"id":"2","question":"nothing of this"}\n'
+    done = drag("retrieve", "-", "--index", tmp_path / "ix", "--top-k", 50, stdin=asked)
+    first, second = (ranking(json.loads(line)) for line in done.out.splitlines())
+    assert first[0] == "b"
+    assert {*first} == {*second} == {"a", "b", "c"}
+
+
+def test_a_moved_index_is_the_same_index(drag, toy_bm25: Path, tmp_path: Path) -> None:
+    """The fingerprint holds the content of the index, not its name."""
+    import shutil
+
+    shutil.copytree(toy_bm25, tmp_path / "elsewhere")
+    call = ("retrieve", QUESTIONS, "-o", tmp_path / "c.jsonl", "--limit", 2)
+    assert drag(*call, "--index", toy_bm25).code == 0
+    assert "up to date" in drag(*call, "--index", tmp_path / "elsewhere").err
+
+
+@pytest.mark.parametrize("damage", ["passages.jsonl", "offsets.npy", "bm25", "manifest.json"])
+def test_a_damaged_index_is_an_input_error_that_says_so(drag, toy_bm25: Path, tmp_path: Path, damage: str) -> None:
+    import shutil
+
+    shutil.copytree(toy_bm25, tmp_path / "ix")
+    target = tmp_path / "ix" / damage
+    shutil.rmtree(target) if target.is_dir() else target.write_bytes(target.read_bytes()[:-1])
+    done = drag("retrieve", QUESTIONS, "-o", tmp_path / "c.jsonl", "--index", tmp_path / "ix")
+    assert (done.code, done.error) == (4, None), done.err
+    assert str(tmp_path / "ix") in done.err
+
+
+def test_no_index_at_all(drag, tmp_path: Path) -> None:
+    assert drag("retrieve", QUESTIONS, "-o", tmp_path / "c.jsonl").code == 2
+    done = drag("retrieve", QUESTIONS, "-o", tmp_path / "c.jsonl", "--index", tmp_path)
+    assert (done.code, "not an index" in done.err) == (4, True)

@@ -1,0 +1,139 @@
+from collections import Counter
+
+import pytest
+
+from dynamicrag_cli.core.identifiers import parse_selection
+from dynamicrag_cli.core.records import ChatExample
+from dynamicrag_cli.core.targets import TARGETS
+from dynamicrag_cli.stages.build_bc import GENERATOR_FILE, POOL_FILE, RERANKER_FILE, CloningOptions, build_bc
+from dynamicrag_cli.stages.outcome import Emission
+from tests.builders import GOLD, QUESTION, default_prompts, docs, labelled
+
+SFT = CloningOptions(dev_share=0.0, dpo_share=0.0)
+SCORES = [0.2, 0.9, 0.6, 0.95, 0.1]
+
+
+def build(records, options=SFT, target="threshold"):
+    return build_bc(records, TARGETS[target], default_prompts(), options)
+
+
+def shown_ids(example, record):
+    """Passage ids in the order in which the prompt shows them."""
+    return sorted((doc.id for doc in record.docs), key=lambda name: example.user.index(f"] Title {name}\n"))
+
+
+def taught_ids(example, record):
+    shown = shown_ids(example, record)
+    parsed = parse_selection(example.assistant, len(shown))
+    assert parsed.status in {"ok", "none"}
+    return [shown[position] for position in parsed.positions]
+
+
+def test_one_example_for_each_role():
+    record = labelled(SCORES)
+    (emission,) = build([record])
+    assert emission.note == "SFT part"
+    assert set(emission.files) == {RERANKER_FILE, GENERATOR_FILE}
+    (reranker,), (generator,) = emission.files[RERANKER_FILE], emission.files[GENERATOR_FILE]
+    assert (reranker.id, reranker.role) == ("q-1#0", "reranker")
+    assert taught_ids(reranker, record) == ["d", "b", "c"]
+    assert (generator.id, generator.role, generator.assistant) == ("q-1", "generator", GOLD)
+    for number, name in enumerate("dbc", start=1):
+        assert f"[{number}] Title {name}\nText of {name}." in generator.user
+    assert "Title a" not in generator.user
+
+
+def test_copies_differ_in_order_and_teach_the_same_passages():
+    record = labelled(SCORES)
+    (emission,) = build([record], CloningOptions(copies=6, dev_share=0.0, dpo_share=0.0))
+    examples = emission.files[RERANKER_FILE]
+    assert [example.id for example in examples] == [f"q-1#{copy}" for copy in range(6)]
+    assert [taught_ids(example, record) for example in examples] == [["d", "b", "c"]] * 6
+    assert len({tuple(shown_ids(example, record)) for example in examples}) > 1
+    assert len(emission.files[GENERATOR_FILE]) == 1
+
+
+def test_every_candidate_is_shown_once():
+    record = labelled(SCORES)
+    (emission,) = build([record])
+    assert sorted(shown_ids(emission.files[RERANKER_FILE][0], record)) == list("abcde")
+    assert emission.files[RERANKER_FILE][0].user.count("Title ") == 5
+
+
+def test_position_of_the_best_passage_varies_with_the_question():
+    records = [labelled(SCORES, id=str(number)) for number in range(60)]
+    firsts = Counter(emission.files[RERANKER_FILE][0].assistant.split(",")[0] for emission in build(records))
+    assert set(firsts) == {f"[{place}]" for place in range(1, 6)}
+
+
+def test_question_without_a_needed_passage_is_taught_none():
+    (emission,) = build([labelled(SCORES, gold_passage_ids=[])], target="evidence")
+    assert emission.note == "SFT part, target None"
+    assert emission.files[RERANKER_FILE][0].assistant == "None"
+    assert "[1]" not in emission.files[GENERATOR_FILE][0].user
+
+
+def test_options_reach_the_target():
+    record = labelled(SCORES)
+    (emission,) = build([record], CloningOptions(threshold=0.92, dev_share=0.0, dpo_share=0.0))
+    assert taught_ids(emission.files[RERANKER_FILE][0], record) == ["d"]
+    (emission,) = build([record], CloningOptions(max_passages=2, dev_share=0.0, dpo_share=0.0))
+    assert taught_ids(emission.files[RERANKER_FILE][0], record) == ["d", "b"]
+
+
+def test_dpo_part_is_passed_on_unchanged_and_trains_nothing():
+    record = labelled(SCORES)
+    assert build([record], CloningOptions(dev_share=0.0, dpo_share=1.0)) == [Emission("DPO part", {POOL_FILE: [record]})]
+
+
+@pytest.mark.parametrize(
+    ("record", "options"),
+    [
+        (labelled(SCORES, split="dev"), SFT),
+        (labelled(SCORES), CloningOptions(dev_share=1.0)),
+        (labelled(SCORES, split="test"), SFT),
+    ],
+)
+def test_dev_question_trains_nothing(record, options):
+    assert build([record], options) == [Emission("not in the training split")]
+
+
+def test_question_without_evidence_gives_no_example():
+    (emission,) = build([labelled(SCORES, answers=["yes"])], target="evidence")
+    assert emission.files == {}
+    assert emission.note.startswith("no target")
+
+
+def test_question_without_candidates_is_rejected_in_place():
+    first, second = build([labelled([]), labelled(SCORES, id="q-2")])
+    assert isinstance(first, ValueError)
+    assert "no candidates" in str(first)
+    assert second.note == "SFT part"
+
+
+def test_question_without_answers_trains_the_reranker_alone():
+    (emission,) = build([labelled(SCORES, answers=[])])
+    assert set(emission.files) == {RERANKER_FILE}
+
+
+def test_question_is_in_one_file_set_only():
+    records = [labelled(SCORES, id=str(number), question=f"What is {number}?") for number in range(60)]
+    notes = Counter(emission.note for emission in build(records, CloningOptions()))
+    assert set(notes) == {"SFT part", "DPO part", "not in the training split"}
+    assert sum(notes.values()) == 60
+
+
+def test_seed_decides_the_order_and_nothing_else_does():
+    records = [labelled(SCORES, id=str(number)) for number in range(5)]
+    whole = build(records)
+    assert whole == [build([record])[0] for record in records]
+    assert build(records[::-1])[::-1] == whole
+    assert build(records, CloningOptions(dev_share=0.0, dpo_share=0.0, seed=1)) != whole
+
+
+def test_control_tokens_of_the_tokenizer_are_neutralised():
+    record = labelled([0.9], question=f"{QUESTION} <tool>", docs=docs("a"))
+    (emission,) = build_bc([record], TARGETS["threshold"], default_prompts(frozenset({"<tool>"})), SFT)
+    examples: list[ChatExample] = [example for made in emission.files.values() for example in made]
+    assert len(examples) == 2
+    assert all("<tool>" not in example.user and "< tool>" in example.user for example in examples)
