@@ -84,7 +84,7 @@ def run_drag(*arguments: object, stdin: bytes = b"") -> Run:
         main()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-    except BaseException as caught:  # noqa: BLE001 - what the interpreter would print as a traceback
+    except BaseException as caught:
         code, error = 1, caught
         traceback.print_exc()
     finally:

@@ -25,7 +25,14 @@ REPLIES = {
 
 def run_make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "SMOKE": str(folder), "DRAG_TRAINER": str(TRAINER)}
-    command = ["make", "--no-print-directory", "-C", str(ROOT), "CONFIG=pipelines/smoke.yaml", f"DRAG={sys.executable} -m dynamicrag_cli"]
+    command = [
+        "make",
+        "--no-print-directory",
+        "-C",
+        str(ROOT),
+        "CONFIG=pipelines/smoke.yaml",
+        f"DRAG={sys.executable} -m dynamicrag_cli",
+    ]
     return subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment, check=False)
 
 

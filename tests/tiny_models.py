@@ -19,10 +19,10 @@ VOCABULARY = 2000
 def _texts() -> list[str]:
     passages = [json.loads(line) for line in (TOY / "passages.jsonl").read_text(encoding="utf-8").splitlines()]
     numbers = [", ".join(f"[{i}]" for i in range(1, 21)), "None", "Yes No true false unknown"]
-    return [f"{passage['title']}\n{passage['text']}" for passage in passages] + numbers * 5
+    return [f"{passage['title']}\n{passage['text']}" for passage in passages] + numbers * 200
 
 
-def byte_level_tokenizer(special: tuple[str, ...] = CONTROL_TOKENS):  # noqa: ANN201 - a type of an optional library
+def byte_level_tokenizer(special: tuple[str, ...] = CONTROL_TOKENS):
     """A byte-level BPE over the toy corpus, the digits and the brackets."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -39,7 +39,7 @@ def byte_level_tokenizer(special: tuple[str, ...] = CONTROL_TOKENS):  # noqa: AN
     return tokenizer
 
 
-def word_piece_tokenizer():  # noqa: ANN201
+def word_piece_tokenizer():
     """A word-piece tokenizer as BERT has it."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -92,7 +92,7 @@ def build_tiny_lm(folder: Path) -> Path:
     return folder
 
 
-def _bert(head: str, **changes: object):  # noqa: ANN202
+def _bert(head: str, **changes: object):
     import torch
     import transformers
 
@@ -113,7 +113,7 @@ def _bert(head: str, **changes: object):  # noqa: ANN202
     return getattr(transformers, head)(config)
 
 
-def _bert_tokenizer():  # noqa: ANN202
+def _bert_tokenizer():
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(

@@ -147,8 +147,10 @@ def _one_question(
         rank, doc = by_id[name]
         title = Text(f" {number}. {doc.title or doc.id} (retrieved as {rank} of {len(outcome.docs)}) ")
         err.print(Panel(Text(doc.text), title=title, title_align="left"))
-    if not outcome.rollout.selection:
-        err.print(f"no passage chosen ({STATUSES[outcome.rollout.status]})", markup=False)
-    elif outcome.rollout.status not in WELL_FORMED:
-        err.print(f"the reranker's reply was malformed: {STATUSES[outcome.rollout.status]}", markup=False)
-    write_stdout(outcome.rollout.answer or "")
+    if outcome.rollout.status not in WELL_FORMED:
+        err.print(f"malformed reply of the reranker ({STATUSES[outcome.rollout.status]}): {outcome.rollout.raw!r}", markup=False)
+    elif not outcome.rollout.selection:
+        err.print("no passage chosen", markup=False)
+    if outcome.rollout.answer is None:
+        raise EngineError("no answer: the reply names no passage; is --model trained to select (drag train sft)?")
+    write_stdout(outcome.rollout.answer)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from dynamicrag_cli.core.records import Candidate, Passage, Question, Record, field_names
-from dynamicrag_cli.core.tasks import DEFAULT_TASK, TASKS
+from dynamicrag_cli.core.tasks import DEFAULT_TASK
 
 # Names that the same thing has in DynamicRAG's files, DPR, FlashRAG, BEIR and RankLLM.
 ALIASES = {
@@ -19,6 +19,8 @@ ALIASES = {
     "text": ("contents", "passage"),
     "gold_passage_ids": ("gold_ids", "positive_passage_ids"),
 }
+
+_DEV_NAMES = ("validation", "valid", "val", "development")
 
 R = TypeVar("R", bound=Record)
 
@@ -35,12 +37,14 @@ def admit(raw: object, kind: type[R]) -> tuple[R, list[str]]:
     if issubclass(kind, Question):
         fields = _admit_question(fields)
     elif kind is Passage:
-        fields = {"title": "", **fields}
+        fields["title"] = fields.get("title") or ""
     strange = sorted(set(fields) - set(field_names(kind)))
     if strange:
         if "meta" not in field_names(kind):
             raise ValueError(f"unknown fields {strange}")
         meta = fields.get("meta") or {}
+        if not isinstance(meta, dict):
+            raise ValueError(f"expected a table, found {type(meta).__name__} - at `$.meta`")
         fields = {name: value for name, value in fields.items() if name not in strange}
         fields["meta"] = {**meta, **{name: raw.get(name) for name in strange}}
     try:
@@ -57,6 +61,8 @@ def _translate(raw: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
                 if name in fields:
                     fields[ours] = fields.pop(name)
                     break
+    if isinstance(fields.get("id"), int) and not isinstance(fields["id"], bool):
+        fields["id"] = str(fields["id"])
     return fields
 
 
@@ -64,8 +70,8 @@ def _admit_question(fields: dict[str, Any]) -> dict[str, Any]:
     fields = {"answers": [], "dataset": DEFAULT_TASK, **fields}
     if isinstance(fields["answers"], str):
         fields["answers"] = [fields["answers"]]
-    if fields["dataset"] not in TASKS:
-        raise ValueError(f"unknown dataset {fields['dataset']!r}; known: {', '.join(sorted(TASKS))} - at `$.dataset`")
+    if fields.get("split") in _DEV_NAMES:
+        fields["split"] = "dev"
     if isinstance(fields.get("docs"), list):
         fields["docs"] = [_admit_candidate(doc) for doc in fields["docs"]]
     return fields
@@ -76,4 +82,11 @@ def _admit_candidate(doc: object) -> object:
         return doc
     names = field_names(Candidate)
     # Fields of a foreign candidate that have no place here (labels, ranks) are dropped: relevance has its own field.
-    return {"title": "", **{name: value for name, value in _translate(doc, names).items() if name in names}}
+    fields = {name: value for name, value in _translate(doc, names).items() if name in names}
+    fields["title"] = fields.get("title") or ""
+    if isinstance(fields.get("score"), str):
+        try:
+            fields["score"] = float(fields["score"])
+        except ValueError:
+            raise ValueError(f"expected a number, found {fields['score']!r} - at `$.docs[...].score`") from None
+    return fields

@@ -13,7 +13,7 @@ WELL_FORMED = frozenset({"ok", "none"})
 STATUSES: dict[str, str] = {
     "ok": "a list of unique identifiers in range, and nothing else",
     "none": "the word None, and nothing else",
-    "extra_text": "unique identifiers in range, among other words",
+    "extra_text": "unique identifiers in range, in another form or among other words",
     "duplicate": "an identifier was repeated; repeats are dropped",
     "out_of_range": "an identifier names no candidate (0, or above N); it is dropped",
     "unbracketed": "no bracketed identifier, but a list of bare numbers, which are read as identifiers",
@@ -24,8 +24,10 @@ STATUSES: dict[str, str] = {
 }
 
 _WELL_FORMED_LIST = re.compile(r"\[\d+\](?:, \[\d+\])*")
-_BRACKETED = re.compile(r"\[\s*(\d{1,9})\s*\]")
-_BARE_LIST = re.compile(r"\s*\d{1,9}(?:\s*[,;>\s]\s*\d{1,9})*\s*\.?\s*")
+_BRACKETED = re.compile(r"\[\s*(\d+(?:\s*,\s*\d+)*)\s*\]")
+_BARE_LIST = re.compile(r"\d+(?:\s*[,;>\s]\s*\d+)*\s*\.?")
+# Longer than any number of candidates; longer digit strings are all equally out of range.
+_MAX_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def parse_selection(reply: str | None, n_candidates: int, *, truncated: bool = F
     text = reply.strip()
     if not text:
         return Selection((), "empty")
-    if text.rstrip(".").strip("'\"[]").lower() == NONE_REPLY.lower():
+    if text.strip(".`*'\"[] ").lower() == NONE_REPLY.lower():
         return Selection((), "none")
     numbers, form = _numbers(text)
     if not numbers:
@@ -66,9 +68,13 @@ def parse_selection(reply: str | None, n_candidates: int, *, truncated: bool = F
 
 def _numbers(text: str) -> tuple[list[int], str]:
     """The identifiers in order of appearance, and the form they were written in."""
-    bracketed = [int(digits) for digits in _BRACKETED.findall(text)]
+    bracketed = [number for group in _BRACKETED.findall(text) for number in _integers(group)]
     if bracketed:
         return bracketed, "ok" if _WELL_FORMED_LIST.fullmatch(text) else "extra_text"
     if _BARE_LIST.fullmatch(text):
-        return [int(digits) for digits in re.findall(r"\d+", text)], "unbracketed"
+        return _integers(text), "unbracketed"
     return [], "no_identifier"
+
+
+def _integers(text: str) -> list[int]:
+    return [int(digits) if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS for digits in re.findall(r"\d+", text)]

@@ -2,10 +2,27 @@
 
 from collections.abc import Callable
 
-from dynamicrag_cli.core.metrics import holds_answer
-from dynamicrag_cli.core.records import RetrievedQuestion
+from dynamicrag_cli.core.metrics import holds_answer, normalize
+from dynamicrag_cli.core.records import Candidate, Question, RetrievedQuestion
+from dynamicrag_cli.core.tasks import task_of
 
 THRESHOLD = 0.5
+_NO_SPAN = frozenset({"yes", "no", "true", "false", "unknown"})
+
+
+def short_answers(question: Question) -> list[str]:
+    """The answer strings that may occur in a passage: none for labels, long answers, yes/no and unknown."""
+    field = task_of(question.dataset).short_answers
+    if field is None:
+        return []
+    pairs = question.meta.get("qa_pairs") or []
+    strings = question.answers if field == "answers" else [a for pair in pairs for a in pair.get("short_answers", [])]
+    return [answer for answer in strings if normalize(answer) and normalize(answer) not in _NO_SPAN]
+
+
+def has_answer(doc: Candidate, answers: list[str]) -> bool:
+    """Whether title or text hold one of the answers as a token sequence."""
+    return any(holds_answer(f"{doc.title} {doc.text}", answer) for answer in answers)
 
 
 def gold_relevance(record: RetrievedQuestion) -> list[float]:
@@ -24,11 +41,12 @@ def answer_match_relevance(record: RetrievedQuestion) -> list[float]:
     """1 for passages that hold an answer as a token sequence, else 0 (a weak label); shape (n_docs,).
 
     Raises:
-        ValueError: The question has no answers.
+        ValueError: The question has no answer that could stand in a passage.
     """
-    if not record.answers:
-        raise ValueError("the question has no answers, which the teacher 'answer-match' needs")
-    return [float(any(holds_answer(f"{doc.title} {doc.text}", answer) for answer in record.answers)) for doc in record.docs]
+    answers = short_answers(record)
+    if not answers:
+        raise ValueError("the question has no short answers, which the teacher 'answer-match' needs")
+    return [float(has_answer(doc, answers)) for doc in record.docs]
 
 
 LABELLERS: dict[str, Callable[[RetrievedQuestion], list[float]]] = {

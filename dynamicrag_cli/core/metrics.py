@@ -3,6 +3,7 @@
 Normalisation is SQuAD's (Rajpurkar et al. 2016): lower case, no punctuation, no articles, single spaces.
 """
 
+import functools
 import re
 import string
 import unicodedata
@@ -20,19 +21,29 @@ AnswerMetric = Callable[[str, Sequence[str], dict[str, Any], Task], float]
 
 def normalize(text: str) -> str:
     """SQuAD normalisation, after Unicode composition (NFC) so that equal letters are equal."""
+    return " ".join(_ARTICLES.sub(" ", _plain(text)).split())
+
+
+def _plain(text: str) -> str:
+    """Lower case, without punctuation, single spaces; articles are kept."""
     text = unicodedata.normalize("NFC", text).lower()
-    return " ".join(_ARTICLES.sub(" ", "".join(ch for ch in text if ch not in _PUNCTUATION)).split())
+    return " ".join("".join(ch for ch in text if ch not in _PUNCTUATION).split())
+
+
+def _key(text: str) -> str:
+    """The normalised text; one that is made of articles alone ("The The", "A") keeps them."""
+    return normalize(text) or _plain(text)
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
     """1 if the normalised prediction equals a normalised gold answer."""
-    text = normalize(prediction)
-    return float(bool(text) and any(text == normalize(answer) for answer in answers))
+    text = _key(prediction)
+    return float(bool(text) and any(text == _key(answer) for answer in answers))
 
 
 def token_f1(prediction: str, answers: Sequence[str]) -> float:
     """Best token F1 (bags of normalised tokens) over the gold answers."""
-    return max((_bag_f1(normalize(prediction).split(), normalize(answer).split()) for answer in answers), default=0.0)
+    return max((_bag_f1(_key(prediction).split(), _key(answer).split()) for answer in answers), default=0.0)
 
 
 def _bag_f1(predicted: list[str], gold: list[str]) -> float:
@@ -54,16 +65,31 @@ def holds_answer(text: str, answer: str) -> bool:
 def parse_label(prediction: str, labels: Mapping[str, tuple[str, ...]]) -> str | None:
     """The one label that the reply names first, or None.
 
-    The earliest spelling wins and of two at one place the longer ("not supported" names no FEVER label).
+    The earliest spelling wins, of two at one place the longer, and a negated one does not count ("not supported" names no FEVER
+    label). One-letter labels must stand as a capital of their own, or be the whole reply.
     """
-    text = f" {normalize(prediction)} "
+    if all(len(label) == 1 for label in labels):
+        return _parse_letter(prediction, labels)
+    text = f" {_plain(prediction)} "
     found = []
     for label, spellings in labels.items():
-        for spelling in {normalize(s) or s.lower() for s in (*spellings, label)}:
+        for spelling in {_plain(spelling) for spelling in (*spellings, label)}:
             for match in re.finditer(rf"(?<= ){re.escape(spelling)}(?= )", text):
-                if not text[: match.start()].endswith((" not ", " no ", " never ", " neither ")):
+                if not _NEGATED.search(text[: match.start()]):
                     found.append((match.start(), -len(spelling), label))
     return min(found)[2] if found else None
+
+
+_NEGATED = re.compile(r"(?: not| never| neither| nor|n't|nt) $")
+
+
+def _parse_letter(prediction: str, labels: Mapping[str, tuple[str, ...]]) -> str | None:
+    whole = _plain(prediction)
+    for label, spellings in labels.items():
+        if whole in {_plain(spelling) for spelling in (*spellings, label)}:
+            return label
+    letters = re.findall(r"(?<![\w'])([A-Z])(?![\w'])", prediction)
+    return next((letter for letter in letters if letter in labels), None)
 
 
 def label_accuracy(prediction: str, answers: Sequence[str], labels: Mapping[str, tuple[str, ...]]) -> float:
@@ -90,16 +116,31 @@ def _rouge_l(prediction: str, answers: Sequence[str], meta: dict[str, Any], _tas
     return rouge_l(prediction, meta.get("long_answers") or answers)
 
 
-_ROUGE: list[Any] = []
+class _Words:
+    """rouge-score's tokenisation (lower case, Porter stems) for every script; its own drops all but a-z and 0-9."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        self.stemmer = PorterStemmer()
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of a text."""
+        words = re.findall(r"[^\W_]+", text.lower())
+        return [self.stemmer.stem(word) if len(word) > 3 and word.isascii() else word for word in words]
+
+
+@functools.cache
+def _rouge_scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], tokenizer=_Words())
 
 
 def rouge_l(prediction: str, references: Sequence[str]) -> float:
-    """Best ROUGE-L F over the references (Lin 2004), by Google's rouge-score with stemming."""
-    if not _ROUGE:
-        from rouge_score.rouge_scorer import RougeScorer
-
-        _ROUGE.append(RougeScorer(["rougeL"], use_stemmer=True))
-    return float(max((_ROUGE[0].score(reference, prediction)["rougeL"].fmeasure for reference in references), default=0.0))
+    """Best ROUGE-L F over the references (Lin 2004), by Google's rouge-score."""
+    scorer = _rouge_scorer()
+    return float(max((scorer.score(reference, prediction)["rougeL"].fmeasure for reference in references), default=0.0))
 
 
 METRICS: dict[str, AnswerMetric] = {

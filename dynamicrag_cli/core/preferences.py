@@ -74,4 +74,5 @@ def generator_choice(ranked: Sequence[Ranked], gold: Sequence[str], is_right: Ca
         return AnswerChoice(best.answer, wrong[0])
     if not gold:
         return AnswerChoice(reason="no gold answer")
-    return AnswerChoice(gold[0], wrong[0])
+    others_than_gold = [answer for answer in wrong if answer.strip() != gold[0].strip()]
+    return AnswerChoice(gold[0], others_than_gold[0]) if others_than_gold else AnswerChoice(reason="no wrong answer")

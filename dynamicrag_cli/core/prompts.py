@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from jinja2 import StrictUndefined
+from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from dynamicrag_cli.core.errors import UsageError
@@ -23,7 +23,9 @@ TEMPLATE_FILES = ("passage.jinja", *(f"{name}.{turn}.jinja" for name in PROMPTS 
 _GENERIC_CONTROL = re.compile(r"<\|[^<>|]{1,60}\|>|</?s>|<(?:bos|eos|pad|unk)>|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>")
 _BRACKETED_NUMBER = re.compile(r"\[\s*(\d+)\s*\]")
 _LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
+# Control characters, zero-width characters, soft hyphens and marks that turn the reading direction.
+_INVISIBLE = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f\xad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_PASSES = 5
 
 
 @dataclass(frozen=True)
@@ -41,19 +43,29 @@ class Chat:
 
 def neutralize(text: str, control_tokens: Iterable[str] = ()) -> str:
     """The text as it may stand in a prompt; `control_tokens` are the added tokens of the model's tokenizer."""
-    text = _LINE_BREAKS.sub(" ", _UNPRINTABLE.sub("", text))
-    text = _BRACKETED_NUMBER.sub(r"(\1)", text)
-    text = _GENERIC_CONTROL.sub(lambda match: _break(match.group()), text)
+    text = _LINE_BREAKS.sub(" ", _INVISIBLE.sub("", text))
+    text = _GENERIC_CONTROL.sub(lambda match: _broken(match.group()), text)
     for token in sorted(control_tokens, key=len, reverse=True):
         # A token of white space only is layout, not control.
-        if token.strip() and token in text:
-            text = text.replace(token, _break(token))
-    return text.strip()
+        if token.strip():
+            text = _without(text, token)
+    # Last, since breaking a token could bring brackets and digits together.
+    return _BRACKETED_NUMBER.sub(r"(\1)", text).strip()
 
 
-def _break(token: str) -> str:
-    """A control token with its first character set apart, so that no tokenizer sees it whole."""
-    return f"{token[0]} {token[1:]}" if len(token) > 1 else " "
+def _without(text: str, token: str) -> str:
+    """The text in which the token no longer occurs; overlapping occurrences need several passes."""
+    for _ in range(_PASSES):
+        if token not in text:
+            return text
+        text = text.replace(token, _broken(token))
+    return text.replace(token, "")
+
+
+def _broken(token: str) -> str:
+    """A control token with a space after its first visible character, so that no tokenizer sees it whole."""
+    start = len(token) - len(token.lstrip()) + 1
+    return f"{token[:start]} {token[start:]}" if token[start:].strip() else ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,12 @@ class PromptSet:
     def _fill(self, file: str, slots: dict[str, object]) -> str:
         if file not in self.sources:
             raise UsageError(f"the template folder has no file {file}; it needs {', '.join(TEMPLATE_FILES)} and rules.yaml")
-        return self._environment.from_string(self.sources[file]).render(slots).strip()
+        try:
+            return self._environment.from_string(self.sources[file]).render(slots).strip()
+        except TemplateError as error:
+            raise UsageError(
+                f"the template {file} cannot be rendered: {error} (its slots: {', '.join(sorted(slots))})"
+            ) from error
 
     def clean(self, text: str) -> str:
         """`neutralize` with this set's control tokens."""

@@ -6,9 +6,11 @@ retrieval score.
 """
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+
+from dynamicrag_cli.core.tasks import TASKS
 
 SCHEMA_VERSION = 1
 
@@ -48,24 +50,15 @@ class Question(Record, frozen=True, kw_only=True):
     question: Text
     answers: list[str]
     dataset: str
-    split: str | None = None
+    split: Literal["train", "dev", "test"] | None = None
     gold_passage_ids: list[str] | None = None
     meta: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         if not self.question.strip():
             raise ValueError("the question is empty")
-
-
-class RetrievedQuestion(Question, frozen=True, kw_only=True):
-    """A question with its candidates, in retrieval order."""
-
-    docs: list[Candidate]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if len({doc.id for doc in self.docs}) != len(self.docs):
-            raise ValueError("a passage id stands twice among the candidates")
+        if self.dataset not in TASKS:
+            raise ValueError(f"unknown dataset {self.dataset!r}; known: {', '.join(sorted(TASKS))} - at `$.dataset`")
 
 
 class Relevance(Record, frozen=True, kw_only=True):
@@ -80,19 +73,24 @@ class Relevance(Record, frozen=True, kw_only=True):
     threshold: float | None = None
 
 
-def _check_relevance(relevance: Relevance, docs: list[Candidate]) -> None:
-    if len(relevance.scores) != len(docs):
-        raise ValueError(f"relevance has {len(relevance.scores)} scores for {len(docs)} candidates")
+class RetrievedQuestion(Question, frozen=True, kw_only=True):
+    """A question with its candidates, in retrieval order; every later record may carry a teacher's relevance."""
+
+    docs: list[Candidate]
+    relevance: Relevance | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len({doc.id for doc in self.docs}) != len(self.docs):
+            raise ValueError("a passage id stands twice among the candidates")
+        if self.relevance is not None and len(self.relevance.scores) != len(self.docs):
+            raise ValueError(f"relevance has {len(self.relevance.scores)} scores for {len(self.docs)} candidates")
 
 
 class LabelledQuestion(RetrievedQuestion, frozen=True, kw_only=True):
     """A retrieved question with a teacher's relevance."""
 
     relevance: Relevance
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_relevance(self.relevance, self.docs)
 
 
 class Rollout(Record, frozen=True, kw_only=True):
@@ -122,7 +120,6 @@ class SampledQuestion(RetrievedQuestion, frozen=True, kw_only=True):
     """A retrieved question with rollouts of one policy."""
 
     rollouts: list[Rollout]
-    relevance: Relevance | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,7 +177,6 @@ class Prediction(RetrievedQuestion, frozen=True, kw_only=True):
 
     rollout: Rollout
     selector: str
-    relevance: Relevance | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

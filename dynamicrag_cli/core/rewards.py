@@ -57,16 +57,17 @@ def total(terms: dict[str, float | None], weights: dict[str, float]) -> float | 
     return value
 
 
-_SCORE = re.compile(r"(?<![\d.-])(\d{1,3}(?:\.\d+)?)(?![\d.]*\d)")
+# A number that is no part of a longer one, with the denominator that may follow it.
+_GRADE = re.compile(r"(?<![\d.,/-])(\d+(?:\.\d+)?)(?:\s*/\s*(\d+))?(?![\d/]|\.\d)")
 
 
 def parse_judgement(reply: str | None) -> float | None:
-    """The judge's 0-100 as [0, 1]: the number after the last `score`/`total`, else the only number; else None."""
-    if not reply:
+    """The judge's 0-100 as [0, 1]: the first number after the last `score` or `total`, else the only number; else None."""
+    text = reply or ""
+    after = re.split(r"(?i)\b(?:total|score)\b", text)[-1]
+    found = _GRADE.findall(after) or _GRADE.findall(text)
+    if not found or (after == text and len(found) > 1):
         return None
-    tail = re.split(r"(?i)\b(?:total|score)\b", reply)
-    numbers = _SCORE.findall(tail[-1]) if len(tail) > 1 else _SCORE.findall(reply)
-    if not numbers or (len(tail) == 1 and len(numbers) > 1):
-        return None
-    value = float(numbers[0])
-    return value / 100 if value <= 100 else None
+    number, denominator = found[0]
+    value = float(number)
+    return value / 100 if value <= 100 and denominator in ("", "100") else None

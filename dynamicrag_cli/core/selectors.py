@@ -28,7 +28,7 @@ def _gold(record: RetrievedQuestion, _k: int | None) -> Positions:
     if record.gold_passage_ids is None:
         raise InputError("the question has no gold_passage_ids, which the selector 'gold' needs")
     place = {doc.id: position for position, doc in enumerate(record.docs)}
-    return tuple(place[name] for name in record.gold_passage_ids if name in place)
+    return tuple(place[name] for name in dict.fromkeys(record.gold_passage_ids) if name in place)
 
 
 PURE_SELECTORS: dict[str, Callable[[RetrievedQuestion, int | None], Positions]] = {

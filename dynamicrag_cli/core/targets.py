@@ -6,13 +6,11 @@ the evidence is complete, and is one per question.
 
 from collections.abc import Callable, Sequence
 
-from dynamicrag_cli.core.metrics import holds_answer
+from dynamicrag_cli.core.labels import has_answer, short_answers
 from dynamicrag_cli.core.records import LabelledQuestion
-from dynamicrag_cli.core.tasks import task_of
 
 MAX_PASSAGES = 15
 DEFAULT_THRESHOLD = 0.8
-_NO_SPAN = frozenset({"yes", "no", "true", "false", "unknown"})
 
 
 def score_order(scores: Sequence[float]) -> list[int]:
@@ -32,8 +30,8 @@ def evidence_target(record: LabelledQuestion, _threshold: float | None, max_pass
     """The shortest prefix of the score order that holds all the evidence.
 
     Evidence is every gold passage if gold ids are known, else one passage with an answer string. The result is empty when no
-    passage is needed or none of the evidence is among the candidates, and None when nothing tells what the evidence is (yes/no
-    and label questions without gold ids, questions without answers). Gold passages that retrieval missed are not waited for. A
+    passage is needed or none of the evidence is among the candidates, and None when nothing tells what the evidence is (yes/no,
+    label and long-answer questions without gold ids). Gold passages that retrieval missed are not waited for. A
     target longer than `max_passages` is cut.
     """
     order = score_order(record.relevance.scores)
@@ -41,21 +39,11 @@ def evidence_target(record: LabelledQuestion, _threshold: float | None, max_pass
         gold = set(record.gold_passage_ids)
         places = [rank for rank, position in enumerate(order) if record.docs[position].id in gold]
         needed = places[-1:] if places else []
-    elif _has_span_answers(record):
-        needed = [rank for rank, position in enumerate(order) if _has_answer(record, position)][:1]
+    elif answers := short_answers(record):
+        needed = [rank for rank, position in enumerate(order) if has_answer(record.docs[position], answers)][:1]
     else:
         return None
     return tuple(order[: needed[0] + 1])[:max_passages] if needed else ()
-
-
-def _has_span_answers(record: LabelledQuestion) -> bool:
-    """Whether the answers are strings that can be looked for in a passage."""
-    return task_of(record.dataset).labels is None and any(answer.strip().lower() not in _NO_SPAN for answer in record.answers)
-
-
-def _has_answer(record: LabelledQuestion, position: int) -> bool:
-    doc = record.docs[position]
-    return any(holds_answer(f"{doc.title} {doc.text}", answer) for answer in record.answers)
 
 
 TARGETS: dict[str, Callable[[LabelledQuestion, float | None, int], tuple[int, ...] | None]] = {

@@ -18,16 +18,19 @@ class Task:
         metrics: Names in `core.metrics.METRICS`, the headline first.
         max_new_tokens: Length limit of an answer.
         labels: Closed answer set with the spellings of each label; None for free answers.
+        short_answers: Field in which answer strings stand that occur in passages; None where answers are no such strings.
     """
 
     rule: str
     metrics: tuple[str, ...]
     max_new_tokens: int = 50
     labels: Mapping[str, tuple[str, ...]] | None = None
+    short_answers: str | None = "answers"
 
 
 _SHORT = Task(rule="short-phrase", metrics=("em", "f1", "contains"))
-_OPTION_LABELS = {letter: (letter,) for letter in "ABCDE"}
+# Some ARC questions number their options.
+_OPTION_LABELS = {letter: (letter, str(number)) for number, letter in enumerate("ABCDE", start=1)}
 
 DEFAULT_TASK = "qa"
 
@@ -45,15 +48,16 @@ TASKS: dict[str, Task] = {
         metrics=("accuracy",),
         max_new_tokens=10,
         labels={
-            "SUPPORTS": ("supports", "supported"),
-            "REFUTES": ("refutes", "refuted"),
+            "SUPPORTS": ("supports", "supported", "support"),
+            "REFUTES": ("refutes", "refuted", "refute"),
             "NOT ENOUGH INFO": ("not enough info", "not enough information", "nei"),
         },
+        short_answers=None,
     ),
-    "asqa": Task(rule="every-reading", metrics=("str_em", "rouge_l"), max_new_tokens=200),
-    "eli5": Task(rule="paragraph", metrics=("rouge_l",), max_new_tokens=256),
-    "arc": Task(rule="option-letter", metrics=("accuracy",), max_new_tokens=10, labels=_OPTION_LABELS),
-    "openbookqa": Task(rule="option-letter", metrics=("accuracy",), max_new_tokens=10, labels=_OPTION_LABELS),
+    "asqa": Task(rule="every-reading", metrics=("str_em", "rouge_l"), max_new_tokens=200, short_answers="qa_pairs"),
+    "eli5": Task(rule="paragraph", metrics=("rouge_l",), max_new_tokens=256, short_answers=None),
+    "arc": Task(rule="option-letter", metrics=("accuracy",), max_new_tokens=10, labels=_OPTION_LABELS, short_answers=None),
+    "openbookqa": Task(rule="option-letter", metrics=("accuracy",), max_new_tokens=10, labels=_OPTION_LABELS, short_answers=None),
 }
 
 

@@ -71,6 +71,8 @@ def _generator_pair(record: RewardedQuestion, ranked: Sequence[Ranked], prompts:
     by_id = {doc.id: doc for doc in record.docs}
     chat = prompts.generator(record, [by_id[name] for name in ranked[0].rollout.selection])
     margin = metric(choice.chosen, record.answers, record.meta, task) - metric(choice.rejected, record.answers, record.meta, task)
+    if margin <= 0:
+        return None, "the gold answer scores no better"
     return (
         PreferencePair(
             id=record.id,

@@ -1,7 +1,7 @@
 """`eval`: predictions against gold questions: per-question scores, then means with intervals.
 
-A question without a prediction, a failed answer and a malformed selection count as failures: all their scores are 0, and each has
-its own column. Nothing is dropped from an average.
+A question without a prediction and one with a malformed selection count as failures: all their scores are 0. A missing answer is
+0 in the answer metrics. Each has its own column; nothing is dropped from an average.
 """
 
 from collections import Counter, defaultdict

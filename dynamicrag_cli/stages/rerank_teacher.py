@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from dynamicrag_cli.core.engine import Teacher
+from dynamicrag_cli.core.errors import EngineError
 from dynamicrag_cli.core.records import LabelledQuestion, Relevance, RetrievedQuestion, extend
+from dynamicrag_cli.stages.outcome import Outcome
 
 Pair = tuple[str, str, str]
 
@@ -15,17 +17,27 @@ def pairs_of(record: RetrievedQuestion) -> list[Pair]:
 
 def label_with_teacher(
     records: Sequence[RetrievedQuestion], teacher: Teacher, name: str, model: str | None, threshold: float
-) -> list[LabelledQuestion]:
-    """Score all candidates of all records in one call of the teacher."""
-    scores = iter(teacher.relevance([pair for record in records for pair in pairs_of(record)]))
-    return [_labelled(record, name, model, threshold, [next(scores) for _ in record.docs]) for record in records]
+) -> list[Outcome]:
+    """Score all candidates of all records in one call of the teacher; a record with an unusable score comes back as the error."""
+    pairs = [pair for record in records for pair in pairs_of(record)]
+    values = teacher.relevance(pairs)
+    if len(values) != len(pairs):
+        raise EngineError(f"the teacher {name!r} gave {len(values)} scores for {len(pairs)} passages")
+    scores = iter(values)
+    return [_scored(record, name, model, threshold, [next(scores) for _ in record.docs]) for record in records]
+
+
+def _scored(record: RetrievedQuestion, name: str, model: str | None, threshold: float, scores: list[float]) -> Outcome:
+    if not all(0 <= score <= 1 for score in scores):
+        return ValueError(f"the teacher gave a score outside [0, 1]: {scores}")
+    return _labelled(record, name, model, threshold, scores)
 
 
 def label_by_rule(
     records: Sequence[RetrievedQuestion], rule: Callable[[RetrievedQuestion], list[float]], name: str, threshold: float
-) -> list[LabelledQuestion | Exception]:
+) -> list[Outcome]:
     """Relevance from gold ids or answers; a record that lacks them comes back as the error."""
-    made: list[LabelledQuestion | Exception] = []
+    made: list[Outcome] = []
     for record in records:
         try:
             made.append(_labelled(record, name, None, threshold, rule(record)))

@@ -71,7 +71,9 @@ def test_the_file_itself_may_be_named_by_the_environment(options, monkeypatch: p
     assert options()["selector"] == "top-k:1"
 
 
-@pytest.mark.parametrize("order", [("--config", "pipeline.yaml", "--variant", "everything"), ("--variant", "everything", "--config", "pipeline.yaml")])
+@pytest.mark.parametrize(
+    "order", [("--config", "pipeline.yaml", "--variant", "everything"), ("--variant", "everything", "--config", "pipeline.yaml")]
+)
 def test_a_variant_is_laid_over_the_section(options, order: tuple[str, ...]) -> None:
     made = options(*order)
     assert (made["selector"], made["seed"], made["engine"]) == ("all", 9, "fake")
@@ -112,7 +114,9 @@ def test_a_name_that_is_nowhere_is_a_usage_error_that_says_where(pipeline: Path,
         config.load(pipeline)
 
 
-@pytest.mark.xfail(strict=True, reason="config.py:61: substituting twice takes the dollar of $$ for a name, against its own advice")
+@pytest.mark.xfail(
+    strict=True, reason="config.py:61: substituting twice takes the dollar of $$ for a name, against its own advice"
+)
 def test_two_dollars_are_one_dollar(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text("index: {model: 'a$$b'}\n")
     assert config.load(tmp_path / "p.yaml")["index"]["model"] == "a$b"
@@ -165,7 +169,6 @@ def test_a_mistake_is_named(options, tmp_path: Path, drag, arguments: list[str],
     assert not Path("out.jsonl").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="config.py:110, runner.py:73: command_path starts with 'python -m dynamicrag_cli', so no section is found")
 def test_python_m_reads_the_pipeline_file_like_the_program(tmp_path: Path) -> None:
     write(tmp_path / "in.jsonl", [question(1)])
     script(tmp_path / "fake.json")

@@ -29,7 +29,9 @@ def test_an_index_holds_its_passages_and_says_what_made_it(drag, corpus: Path, t
     manifest = json.loads((tmp_path / "ix/manifest.json").read_text())
     assert (manifest["kind"], manifest["counts"]) == ("index", {"in": 3})
     index = open_index(tmp_path / "ix")
-    assert [(p.id, p.text) for p in index.store] == [(p.get("id", p.get("_id")), p.get("text", p.get("contents"))) for p in PASSAGES]
+    assert [(p.id, p.text) for p in index.store] == [
+        (p.get("id", p.get("_id")), p.get("text", p.get("contents"))) for p in PASSAGES
+    ]
     assert not (tmp_path / "ix.partial").exists()
 
 
@@ -96,7 +98,9 @@ def test_an_output_that_is_a_file_is_refused(drag, corpus: Path, tmp_path: Path)
     assert drag("index", corpus, "-o", tmp_path / "ix").code in (2, 4)
 
 
-@pytest.mark.xfail(strict=True, reason="index.py:70: the reader's counts are dropped; docs/formats.md promises them in the manifest")
+@pytest.mark.xfail(
+    strict=True, reason="index.py:70: the reader's counts are dropped; docs/formats.md promises them in the manifest"
+)
 def test_unknown_fields_of_passages_are_counted_in_the_manifest(drag, corpus: Path, tmp_path: Path) -> None:
     drag("index", corpus, "-o", tmp_path / "ix")
     assert json.loads((tmp_path / "ix/manifest.json").read_text())["moved_to_meta"] == {"topic": 1}

@@ -36,19 +36,15 @@ def test_a_program_reads_one_json_document(drag, toy_bm25: Path, fake: Path) -> 
     document = json.loads(done.out)
     names = [doc["id"] for doc in document["docs"]]
     assert (len(names), names[0]) == (3, "bigcats-01")
-    assert document["rollout"] == {
-        "selection": [names[1], names[0]],
-        "status": "ok",
-        "raw": "[2], [1]",
-        "answer": "the lion",
-        "error": None,
-        "n_reader_tokens": document["rollout"]["n_reader_tokens"],
-    } | ({} if "error" in document["rollout"] else {})
+    rollout = document["rollout"]
+    assert rollout["selection"] == [names[1], names[0]]
+    assert (rollout["status"], rollout["raw"], rollout["answer"]) == ("ok", "[2], [1]", "the lion")
     assert document["selector"] == "llm"
 
 
 @pytest.mark.parametrize(
-    ("reply", "words"), [("None", "no passage chosen"), ("[1] because", "malformed"), ("[77]", "names no candidate"), ("", "empty")]
+    ("reply", "words"),
+    [("None", "no passage chosen"), ("[1] because", "malformed"), ("[77]", "names no candidate"), ("", "empty")],
 )
 def test_a_person_is_told_of_an_empty_or_malformed_choice(drag, toy_bm25: Path, tmp_path: Path, reply: str, words: str) -> None:
     fake = script(tmp_path / "fake.json", default="the lion", **{"Needed passages": [reply]})
@@ -107,7 +103,20 @@ def test_selectors_on_a_file(drag, tmp_path: Path, fake: Path, selector: str, pl
 
 def test_a_split_is_read_alone(drag, tmp_path: Path, fake: Path) -> None:
     source = write(tmp_path / "in.jsonl", [question(number) for number in range(9)])
-    call = ("infer", source, "-o", tmp_path / "out.jsonl", "--engine", "fake", "--reader", fake, "--selector", "all", "--split", "dev")
+    call = (
+        "infer",
+        source,
+        "-o",
+        tmp_path / "out.jsonl",
+        "--engine",
+        "fake",
+        "--reader",
+        fake,
+        "--selector",
+        "all",
+        "--split",
+        "dev",
+    )
     assert drag(*call).code == 0
     assert [r["id"] for r in read(tmp_path / "out.jsonl")] == ["q-0", "q-3", "q-6"]
 

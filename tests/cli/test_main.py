@@ -21,12 +21,18 @@ def test_version_goes_to_stdout(drag) -> None:
 def test_help_names_the_commands_in_the_order_of_the_pipeline(drag) -> None:
     done = drag("--help")
     assert done.code == 0
-    rows = [line.split()[0] for line in done.out.decode().split("Commands:")[1].splitlines() if line.startswith("  ") and line[2] != " "]
+    rows = [
+        line.split()[0]
+        for line in done.out.decode().split("Commands:")[1].splitlines()
+        if line.startswith("  ") and line[2] != " "
+    ]
     assert rows[:4] == ["index", "retrieve", "rerank-teacher", "build-bc"]
     assert {*rows} == {*module._COMMANDS, "train"}
 
 
-@pytest.mark.parametrize(("arguments", "words"), [(["inferr"], "inferr"), (["index", "--nonsense"], "--nonsense"), (["train", "rl"], "rl")])
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["inferr"], "inferr"), (["index", "--nonsense"], "--nonsense"), (["train", "rl"], "rl")]
+)
 def test_wrong_words_are_exit_2(drag, arguments: list[str], words: str) -> None:
     done = drag(*arguments)
     assert (done.code, done.out) == (2, b"")
@@ -46,7 +52,9 @@ def test_wrong_words_are_exit_2(drag, arguments: list[str], words: str) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_every_error_has_its_exit_code_and_message(drag, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:
+def test_every_error_has_its_exit_code_and_message(
+    drag, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
     def fail(*_arguments, **_options):
         raise error
 

@@ -28,7 +28,9 @@ def test_a_question_that_the_teacher_cannot_serve_is_a_reject(drag, tmp_path: Pa
     assert "no gold_passage_ids" in read(tmp_path / "out.rejects.jsonl")[0]["reason"]
 
 
-@pytest.mark.parametrize(("teacher", "model", "threshold"), [("monot5", "tiny_t5", 0.8), ("cross-encoder", "tiny_cross_encoder", 0.5)])
+@pytest.mark.parametrize(
+    ("teacher", "model", "threshold"), [("monot5", "tiny_t5", 0.8), ("cross-encoder", "tiny_cross_encoder", 0.5)]
+)
 def test_teachers_with_a_model_score_every_candidate(drag, source, tmp_path, request, teacher, model, threshold) -> None:
     folder = request.getfixturevalue(model)
     done = drag("rerank-teacher", source, "-o", tmp_path / "out.jsonl", "--teacher", teacher, "--model", folder, "--chunk", 3)
@@ -71,7 +73,9 @@ def test_the_llm_teacher_asks_the_engine(drag, source: Path, tmp_path: Path) -> 
     fake = script(tmp_path / "fake.json", **{"Ulm lies": {"replies": [""], "scores": {"Yes": -0.1, "No": -2.1}}})
     done = drag("rerank-teacher", source, "-o", tmp_path / "out.jsonl", "--teacher", "llm", "--engine", "fake", "--model", fake)
     assert done.code == 0, done.err
-    scores = {doc["id"]: s for r in read(tmp_path / "out.jsonl") for doc, s in zip(r["docs"], r["relevance"]["scores"], strict=True)}
+    scores = {
+        doc["id"]: s for r in read(tmp_path / "out.jsonl") for doc, s in zip(r["docs"], r["relevance"]["scores"], strict=True)
+    }
     assert scores["p-Ulm"] == pytest.approx(1 / (1 + 2.718281828**-2))
     assert scores["p-Passau"] != scores["p-Ulm"]
 

@@ -1,6 +1,7 @@
 """`drag retrieve` on the toy corpus."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,6 @@ def test_top_k_above_the_corpus_gives_the_whole_corpus(drag, tmp_path: Path) -> 
 
 def test_a_moved_index_is_the_same_index(drag, toy_bm25: Path, tmp_path: Path) -> None:
     """The fingerprint holds the content of the index, not its name."""
-    import shutil
-
     shutil.copytree(toy_bm25, tmp_path / "elsewhere")
     call = ("retrieve", QUESTIONS, "-o", tmp_path / "c.jsonl", "--limit", 2)
     assert drag(*call, "--index", toy_bm25).code == 0
@@ -80,11 +79,9 @@ def test_a_moved_index_is_the_same_index(drag, toy_bm25: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("damage", ["passages.jsonl", "offsets.npy", "bm25", "manifest.json"])
 def test_a_damaged_index_is_an_input_error_that_says_so(drag, toy_bm25: Path, tmp_path: Path, damage: str) -> None:
-    import shutil
-
     shutil.copytree(toy_bm25, tmp_path / "ix")
     target = tmp_path / "ix" / damage
-    shutil.rmtree(target) if target.is_dir() else target.write_bytes(target.read_bytes()[:-1])
+    shutil.rmtree(target) if target.is_dir() else target.write_bytes(target.read_bytes()[:-9])
     done = drag("retrieve", QUESTIONS, "-o", tmp_path / "c.jsonl", "--index", tmp_path / "ix")
     assert (done.code, done.error) == (4, None), done.err
     assert str(tmp_path / "ix") in done.err

@@ -54,7 +54,14 @@ def test_a_rollout_without_an_answer_has_no_reward(drag, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("weights", "words"),
-    [("rogue=1", "Did you mean 'rouge'?"), ("em", "NAME=NUMBER"), ("em=-1", "at least 0"), ("em=0", "above 0"), ("bertscore=1", "--bertscore-model"), ("judge=1", "--judge")],
+    [
+        ("rogue=1", "Did you mean 'rouge'?"),
+        ("em", "NAME=NUMBER"),
+        ("em=-1", "at least 0"),
+        ("em=0", "above 0"),
+        ("bertscore=1", "--bertscore-model"),
+        ("judge=1", "--judge"),
+    ],
 )
 def test_weights_that_cannot_be_used_are_exit_2(drag, source: Path, tmp_path: Path, weights: str, words: str) -> None:
     done = drag("reward", source, "-o", tmp_path / "out.jsonl", "--weights", weights)

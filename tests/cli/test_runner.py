@@ -59,7 +59,9 @@ def press_ctrl_c() -> None:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name.startswith("out") and "manifest" not in path.name}
+    return {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.name.startswith("out") and "manifest" not in path.name
+    }
 
 
 def moved(folder: Path, wanted: dict[str, bytes]) -> None:
@@ -117,7 +119,9 @@ def test_the_chunk_size_changes_nothing_in_the_output(tmp_path: Path, label) -> 
     assert outputs[0] == outputs[1] == outputs[2]
 
 
-def test_other_settings_do_not_touch_an_unfinished_run_unless_fresh(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_settings_do_not_touch_an_unfinished_run_unless_fresh(
+    tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch
+) -> None:
     interrupt_after(monkeypatch, 2, kill)
     label(tmp_path / "out.jsonl", "--chunk", 2)
     monkeypatch.undo()
@@ -263,7 +267,9 @@ def test_a_call_that_failed_before_its_first_record_does_not_block_the_corrected
     assert drag("infer", source, "-o", output, "--engine", "fake", "--model", fake, "--max-reject-rate", 1).code == 0
 
 
-@pytest.mark.xfail(strict=True, reason="runner.py:75: every stdin has the same fingerprint, so one run is finished with another's input")
+@pytest.mark.xfail(
+    strict=True, reason="runner.py:75: every stdin has the same fingerprint, so one run is finished with another's input"
+)
 def test_an_unfinished_run_from_stdin_is_not_finished_with_other_input(
     tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,7 +290,9 @@ def test_a_record_that_the_stage_rejects_is_filed_under_its_line(tmp_path: Path,
 
 
 @pytest.mark.xfail(strict=True, reason="runner.py:102: -o that is a folder is noticed after all the work, and as a traceback")
-def test_an_output_file_that_is_a_folder_is_refused_before_the_work(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_file_that_is_a_folder_is_refused_before_the_work(
+    tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "out").mkdir()
     interrupt_after(monkeypatch, 0, kill)
     assert label(tmp_path / "out").code in (2, 4)

@@ -8,7 +8,9 @@ from tests.samples import question, read, script, write
 
 def test_rollouts_hold_selection_status_reply_and_answer(drag, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", [question(1), question(2)])
-    policy = script(tmp_path / "policy.json", **{"Passages": ["[2]"], "Which town": ["[2], [1]", "None", "[9]", "the second", "[2], [1]"]})
+    policy = script(
+        tmp_path / "policy.json", **{"Passages": ["[2]"], "Which town": ["[2], [1]", "None", "[9]", "the second", "[2], [1]"]}
+    )
     reader = script(tmp_path / "reader.json", default="Ulm")
     call = ("sample", source, "-o", tmp_path / "out.jsonl", "--engine", "fake", "--model", policy, "--reader", reader)
     done = drag(*call, "--rollouts", 5)
@@ -25,7 +27,12 @@ def test_rollouts_hold_selection_status_reply_and_answer(drag, tmp_path: Path) -
     assert [r.get("answer") for r in first["rollouts"]] == ["Ulm", "Ulm", None, None, "Ulm"]
     assert first["rollouts"][0]["n_reader_tokens"] > first["rollouts"][1]["n_reader_tokens"]
     manifest = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())
-    assert manifest["notes"] == {"rollouts: no_identifier": 2, "rollouts: none": 2, "rollouts: ok": 4, "rollouts: out_of_range": 2}
+    assert manifest["notes"] == {
+        "rollouts: no_identifier": 2,
+        "rollouts: none": 2,
+        "rollouts: ok": 4,
+        "rollouts: out_of_range": 2,
+    }
     assert len(second["rollouts"]) == 5
 
 
@@ -38,7 +45,18 @@ def test_samples_of_a_model_depend_on_the_seed_and_not_on_chunks_or_batches(drag
         "small": ["--batch-tokens", 1],
         "other": ["--seed", 1],
     }.items():
-        call = ("sample", source, "-o", tmp_path / f"{name}.jsonl", "--model", tiny_lm, "--rollouts", 2, "--max-selection-tokens", 8)
+        call = (
+            "sample",
+            source,
+            "-o",
+            tmp_path / f"{name}.jsonl",
+            "--model",
+            tiny_lm,
+            "--rollouts",
+            2,
+            "--max-selection-tokens",
+            8,
+        )
         done = drag(*call, *options, "--max-reject-rate", 1)
         assert done.code == 0, done.err
         made[name] = [[r["raw"] for r in record["rollouts"]] for record in read(tmp_path / f"{name}.jsonl")]

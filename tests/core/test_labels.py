@@ -25,7 +25,7 @@ def test_answer_match_looks_at_title_and_text():
 
 
 def test_answer_match_needs_answers():
-    with pytest.raises(ValueError, match="no answers"):
+    with pytest.raises(ValueError, match="no short answers"):
         answer_match_relevance(retrieved("ab", answers=[]))
 
 

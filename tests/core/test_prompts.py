@@ -223,14 +223,10 @@ def test_messages_start_with_the_system_turn():
     assert Chat("", "u").messages() == [{"role": "user", "content": "u"}]
 
 
-@pytest.mark.xfail(strict=True, reason="the default passage.jinja leaves a space behind the number of a passage without a title")
 def test_passage_without_title_has_no_stray_space():
     assert not re.search(r" \n", default_prompts().reranker("Why?", [doc("a", title="")]).user)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=jinja2.TemplateError, reason="a wrong template of the user's ends as a bug of ours (exit 1)"
-)
 @pytest.mark.parametrize("source", ["{{ topic }}", "{% for %}"])
 def test_wrong_template_is_a_usage_error(source):
     prompts = default_prompts()

@@ -25,6 +25,12 @@ def test_interval_holds_the_mean_and_stays_within_the_values():
     assert min(values) <= found.low < found.mean < found.high <= max(values)
 
 
+def test_interval_of_rare_successes_stays_above_0():
+    found = estimate([0.0] * 19 + [1.0])
+    assert found.low == 0.0
+    assert 0.1 <= found.high <= 0.2
+
+
 def test_two_values_span_the_interval():
     assert estimate([0.0, 1.0]) == Estimate(0.5, 0.0, 1.0, 2)
 

@@ -92,7 +92,6 @@ def test_target_is_a_prefix_of_the_score_order(scores, gold, cap, name):
         assert set(record.gold_passage_ids) & {candidate.id for candidate in record.docs} <= shown
 
 
-@pytest.mark.xfail(strict=True, reason="long answers never stand in a passage: every target of eli5 would be None (the reply)")
 def test_long_answers_tell_no_evidence():
     record = labelled(
         SCORES, dataset="eli5", answers=["Because light of short wavelength is scattered most, the sky looks blue."]
@@ -100,7 +99,6 @@ def test_long_answers_tell_no_evidence():
     assert evidence_target(record, None, 15) is None
 
 
-@pytest.mark.xfail(strict=True, reason="asqa's short answers stand in qa_pairs, where the target does not look")
 def test_short_answers_of_readings_are_evidence():
     pairs = [{"short_answers": ["Donaueschingen"]}]
     record = labelled(
@@ -109,8 +107,5 @@ def test_short_answers_of_readings_are_evidence():
     assert evidence_target(record, None, 15) == (1, 3, 2)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="only the bare words are taken for answers without a span; punctuation is not dropped first"
-)
 def test_yes_with_punctuation_is_no_span():
     assert evidence_target(labelled(SCORES, docs=docs("abcde"), answers=["Yes."]), None, 15) is None

@@ -131,6 +131,14 @@ def test_seed_decides_the_order_and_nothing_else_does():
     assert build(records, CloningOptions(dev_share=0.0, dpo_share=0.0, seed=1)) != whole
 
 
+def test_seed_decides_the_parts():
+    records = [labelled(SCORES, id=str(number), question=f"What is {number}?") for number in range(30)]
+    halves = [CloningOptions(dev_share=0.0, dpo_share=0.5, seed=seed) for seed in (0, 1)]
+    first, second = ([emission.note for emission in build(records, options)] for options in halves)
+    assert set(first) == set(second) == {"SFT part", "DPO part"}
+    assert first != second
+
+
 def test_control_tokens_of_the_tokenizer_are_neutralised():
     record = labelled([0.9], question=f"{QUESTION} <tool>", docs=docs("a"))
     (emission,) = build_bc([record], TARGETS["threshold"], default_prompts(frozenset({"<tool>"})), SFT)

@@ -25,7 +25,9 @@ class ScriptedIndex:
     def search(self, questions, top_k):
         self.calls.append((list(questions), top_k))
         rows = np.array([self.found[text][:top_k] for text in questions])
-        return rows, np.array([[9.5 - place for place in range(rows.shape[1])] for _ in questions])
+        return rows, np.array(
+            [[9.5 - place - 100 * number for place in range(rows.shape[1])] for number in range(len(questions))]
+        )
 
 
 def ids(record):
@@ -36,7 +38,7 @@ def test_one_index():
     index = ScriptedIndex("abc", {"Why?": [2, 0, 1], "How?": [1, 2, 0]})
     made = retrieve([question(id="1", question="Why?", meta={"topic": "x"}), question(id="2", question="How?")], [index], 2)
     assert [ids(record) for record in made] == [["c", "a"], ["b", "c"]]
-    assert [candidate.score for candidate in made[0].docs] == [9.5, 8.5]
+    assert [[candidate.score for candidate in record.docs] for record in made] == [[9.5, 8.5], [-90.5, -91.5]]
     assert (made[0].docs[0].title, made[0].docs[0].text) == ("Title c", "Text of c.")
     assert all(isinstance(record, RetrievedQuestion) for record in made)
     assert [record.id for record in made] == ["1", "2"]

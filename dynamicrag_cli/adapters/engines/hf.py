@@ -1,7 +1,6 @@
 """The `hf` engine: transformers, batched by length, one prefill for all samples of a prompt."""
 
 import hashlib
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
+from dynamicrag_cli.adapters.pretrained import load
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError, InputError
 
@@ -25,14 +25,10 @@ class HfEngine:
     """
 
     def __init__(self, model: str, settings: EngineSettings) -> None:
-        logging.getLogger("transformers").setLevel(logging.ERROR)
         self.device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = _DTYPES[settings.dtype] if settings.dtype else torch.bfloat16 if self.device.startswith("cuda") else torch.float32
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
-            self.model = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(self.device).eval()
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot load the model {model!r}: {str(error).splitlines()[0]}") from error
+        self.tokenizer = load("model", model, AutoTokenizer.from_pretrained, padding_side="left")
+        self.model = load("model", model, AutoModelForCausalLM.from_pretrained, dtype=dtype).to(self.device).eval()
         if not self.tokenizer.chat_template:
             raise InputError(f"the tokenizer of {model!r} has no chat template; drag needs a chat (instruct) model")
         if self.tokenizer.pad_token_id is None:

@@ -2,7 +2,7 @@
 
 from transformers import AutoTokenizer
 
-from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.adapters.pretrained import load
 
 
 def control_tokens(model: str) -> frozenset[str]:
@@ -11,7 +11,4 @@ def control_tokens(model: str) -> frozenset[str]:
     Raises:
         InputError: There is no such tokenizer.
     """
-    try:
-        return frozenset(AutoTokenizer.from_pretrained(model).get_added_vocab())
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot load the tokenizer {model!r}: {str(error).splitlines()[0]}") from error
+    return frozenset(load("tokenizer", model, AutoTokenizer.from_pretrained).get_added_vocab())

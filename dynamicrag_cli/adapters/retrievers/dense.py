@@ -8,6 +8,7 @@ import faiss
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
+from dynamicrag_cli.adapters.pretrained import load
 from dynamicrag_cli.adapters.retrievers.store import PassageStore, text_of
 from dynamicrag_cli.core.errors import InputError, UsageError
 
@@ -56,10 +57,8 @@ def load_encoder(model: str, device: str | None = None) -> SentenceTransformer:
     Raises:
         InputError: There is no such model.
     """
-    try:
-        return SentenceTransformer(model, device=device, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot load the encoder {model!r}: {str(error).splitlines()[0]}") from error
+    encoder: SentenceTransformer = load("encoder", model, SentenceTransformer, device=device, trust_remote_code=False)
+    return encoder
 
 
 def encode(encoder: SentenceTransformer, texts: list[str], batch_size: int) -> np.ndarray:

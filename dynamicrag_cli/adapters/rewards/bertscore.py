@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.adapters.pretrained import load
 from dynamicrag_cli.core.records import SampledQuestion
 
 _MAX_TOKENS = 512
@@ -20,11 +20,8 @@ class BertScore:
     """BERTScore F1 against the best gold answer; 0 for an empty answer."""
 
     def __init__(self, model: str, device: str | None, batch_size: int) -> None:
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(model)
-            self.model = AutoModel.from_pretrained(model).to(device or "cpu").eval()
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot load the encoder {model!r}: {str(error).splitlines()[0]}") from error
+        self.tokenizer = load("encoder", model, AutoTokenizer.from_pretrained)
+        self.model = load("encoder", model, AutoModel.from_pretrained).to(device or "cpu").eval()
         self.batch_size = batch_size
 
     def __call__(self, jobs: Sequence[tuple[SampledQuestion, str]]) -> list[float | None]:

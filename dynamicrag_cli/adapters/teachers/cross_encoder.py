@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from sentence_transformers import CrossEncoder
 
+from dynamicrag_cli.adapters.pretrained import load
 from dynamicrag_cli.adapters.teachers.settings import TeacherSettings
 from dynamicrag_cli.core.errors import InputError
 
@@ -18,10 +19,7 @@ class CrossEncoderTeacher:
     threshold = 0.5
 
     def __init__(self, model: str, settings: TeacherSettings) -> None:
-        try:
-            self.model = CrossEncoder(model, device=settings.device, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot load the cross-encoder {model!r}: {str(error).splitlines()[0]}") from error
+        self.model = load("cross-encoder", model, CrossEncoder, device=settings.device, trust_remote_code=False)
         if self.model.config.num_labels != 1:
             raise InputError(f"the cross-encoder {model!r} has {self.model.config.num_labels} outputs; a teacher needs one")
         self.settings = settings

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
+from dynamicrag_cli.adapters.pretrained import load
 from dynamicrag_cli.adapters.teachers.settings import TeacherSettings, in_length_order
 from dynamicrag_cli.core.errors import InputError
 
@@ -20,11 +21,8 @@ class MonoT5:
     threshold = 0.8
 
     def __init__(self, model: str, settings: TeacherSettings) -> None:
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(model)
-            self.model = T5ForConditionalGeneration.from_pretrained(model).to(settings.device).eval()
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot load the monoT5 model {model!r}: {str(error).splitlines()[0]}") from error
+        self.tokenizer = load("monoT5 model", model, AutoTokenizer.from_pretrained)
+        self.model = load("monoT5 model", model, T5ForConditionalGeneration.from_pretrained).to(settings.device).eval()
         self.settings = settings
         self.true, self.false = (self.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("true", "false"))
         if self.true == self.false:

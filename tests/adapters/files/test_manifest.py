@@ -25,7 +25,11 @@ def test_a_model_is_its_content_not_its_name(tmp_path: Path) -> None:
 
 
 def test_a_renamed_or_added_file_makes_another_model(tmp_path: Path) -> None:
-    names = [identity(model(tmp_path / "a")), identity(model(tmp_path / "b", extra="{}")), identity(model(tmp_path / "c", extra="[]"))]
+    names = [
+        identity(model(tmp_path / "a")),
+        identity(model(tmp_path / "b", extra="{}")),
+        identity(model(tmp_path / "c", extra="[]")),
+    ]
     (tmp_path / "a/config.json").rename(tmp_path / "a/configs.json")
     assert len({*names, identity(str(tmp_path / "a"))}) == 4
 

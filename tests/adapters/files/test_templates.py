@@ -62,7 +62,9 @@ def test_rules_that_are_no_table_of_sentences_are_an_input_error(tmp_path: Path,
         load_prompts(folder_with(tmp_path, rules__yaml=rules))
 
 
-@pytest.mark.xfail(strict=True, reason="core/prompts.py:88: jinja2's errors are not turned into a message; drag ends with a traceback")
+@pytest.mark.xfail(
+    strict=True, reason="core/prompts.py:88: jinja2's errors are not turned into a message; drag ends with a traceback"
+)
 @pytest.mark.parametrize("template", ["{{ nope }}", "{% for %}"])
 def test_a_template_that_cannot_be_rendered_is_an_error_for_people(tmp_path: Path, template: str) -> None:
     prompts = load_prompts(folder_with(tmp_path, reranker__user__jinja=template))
@@ -73,5 +75,5 @@ def test_a_template_that_cannot_be_rendered_is_an_error_for_people(tmp_path: Pat
 def test_training_settings_of_a_users_folder_come_first(tmp_path: Path) -> None:
     assert (default_folder() / "llamafactory/sft.yaml.jinja").is_file()
     (tmp_path / "llamafactory").mkdir()
-    (tmp_path / "llamafactory/sft.yaml.jinja").write_text("stage: {{ stage }}")
+    (tmp_path / "llamafactory/sft.yaml.jinja").write_text("stage: {{ stage }}\n")
     assert render_training(tmp_path, "sft", {"stage": "mine"}) == "stage: mine\n"

@@ -1,0 +1,36 @@
+"""Loading of pretrained weights: one way for all adapters, quiet, with one kind of error."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dynamicrag_cli.core.errors import InputError
+
+
+def load(what: str, name: str, loader: Callable[..., Any], **options: object) -> Any:
+    """Call `loader(name, **options)`, a `from_pretrained` or a constructor that takes a folder or hub id.
+
+    Raises:
+        InputError: There is no such model, or it is not of the kind that the loader reads.
+    """
+    check_folder(what, name)
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        return loader(name, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"cannot load the {what} {name!r}: {str(error).splitlines()[0]}") from error
+
+
+def check_folder(what: str, name: str) -> None:
+    """Refuse a name that can only be meant as a local folder and is none, before anything asks a hub for it.
+
+    Raises:
+        InputError: The folder does not exist.
+    """
+    path = Path(name).expanduser()
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or ("/" in name and path.parent.is_dir())
+    if looks_local and not path.is_dir():
+        raise InputError(f"no such {what} folder: {name}")

@@ -1,0 +1,89 @@
+"""The `vllm` engine over a stand-in for vLLM: what is submitted, and what is made of the outputs. Untested here: vLLM itself."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from dynamicrag_cli.adapters.engines.settings import EngineSettings
+from dynamicrag_cli.core.engine import ChatRequest, SamplingOptions
+from dynamicrag_cli.core.errors import EngineError
+from dynamicrag_cli.core.prompts import Chat
+
+REQUESTS = [ChatRequest(name, Chat("s", text)) for name, text in (("a", "Why?"), ("long", "word " * 90), ("b", "How?"))]
+
+
+class Llm:
+    """Replies with the number of the prompt among those submitted; the log-probability of a token is minus its id."""
+
+    def __init__(self, **settings: Any) -> None:
+        if settings["model"] == "broken":
+            raise ValueError("no such model")
+        self.settings, self.submitted = settings, []
+        self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=settings["max_model_len"] or 100))
+
+    def get_tokenizer(self) -> Any:
+        return AutoTokenizer.from_pretrained(self.settings["model"])
+
+    def generate(self, prompts: list[dict], params: Any, *, use_tqdm: bool) -> list[Any]:
+        self.submitted.append((prompts, params))
+        each = params if isinstance(params, list) else [params] * len(prompts)
+        made = []
+        for number, (prompt, param) in enumerate(zip(prompts, each, strict=True)):
+            samples = [
+                SimpleNamespace(text=f" {number}.{i} ", finish_reason="stop", token_ids=[1, 2]) for i in range(getattr(param, "n", 1))
+            ]
+            places = [None, *({token: SimpleNamespace(logprob=-float(token))} for token in prompt["prompt_token_ids"][1:])]
+            made.append(SimpleNamespace(outputs=samples, prompt_logprobs=places))
+        return made
+
+
+@pytest.fixture
+def engine(tiny_lm: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    stand_in = ModuleType("vllm")
+    stand_in.LLM, stand_in.TokensPrompt = Llm, dict
+    stand_in.SamplingParams = SimpleNamespace
+    monkeypatch.setitem(sys.modules, "vllm", stand_in)
+    monkeypatch.delitem(sys.modules, "dynamicrag_cli.adapters.engines.vllm", raising=False)
+    module = importlib.import_module("dynamicrag_cli.adapters.engines.vllm")
+    monkeypatch.setitem(sys.modules, "dynamicrag_cli.adapters.engines.vllm", module)
+    return lambda model=str(tiny_lm), **settings: module.VllmEngine(model, EngineSettings(**settings))
+
+
+def test_a_chunk_is_submitted_at_once_without_the_prompts_that_do_not_fit(engine) -> None:
+    made = engine(gpus=2)
+    groups = made.chat(REQUESTS, SamplingOptions(n=2, temperature=0.5, top_p=0.9, max_new_tokens=10, seed=3))
+    ((prompts, params),) = made.llm.submitted
+    assert len(prompts) == 2
+    assert [[c.text for c in group] for group in groups] == [["0.0", "0.1"], ["", ""], ["1.0", "1.1"]]
+    assert "exceeds the context of 100" in groups[1][0].error
+    assert (params[0].n, params[0].temperature, params[0].top_p, params[0].max_tokens) == (2, 0.5, 0.9, 10)
+    assert params[0].seed != params[1].seed
+    assert made.llm.settings["tensor_parallel_size"] == 2
+    assert groups[0][0].n_prompt_tokens == len(prompts[0]["prompt_token_ids"])
+    made.close()
+
+
+def test_a_seed_depends_on_run_seed_and_key_alone(engine) -> None:
+    made = engine()
+    made.chat(REQUESTS, SamplingOptions(seed=3))
+    made.chat(REQUESTS[2:], SamplingOptions(seed=3))
+    made.chat(REQUESTS[2:], SamplingOptions(seed=4))
+    seeds = [params[-1].seed for _, params in made.llm.submitted]
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_scores_are_sums_over_the_continuations_tokens(engine) -> None:
+    made = engine()
+    short = [REQUESTS[0], REQUESTS[2]]
+    tails = [made.tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("Yes", "Danube 17")]
+    assert made.score(short, ["Yes", "Danube 17"]) == [[-float(sum(tail)) for tail in tails]] * 2
+
+
+def test_a_model_that_cannot_be_loaded_is_an_engine_error(engine) -> None:
+    with pytest.raises(EngineError, match="no such model"):
+        engine(model="broken")
