@@ -30,7 +30,9 @@ class Loopback:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with outer.lock:
-                    outer.requests.append({**body, "path": self.path, "headers": {name.lower(): value for name, value in self.headers.items()}})
+                    outer.requests.append(
+                        {**body, "path": self.path, "headers": {name.lower(): value for name, value in self.headers.items()}}
+                    )
                     answer = outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0]
                 answer(self, body)
 
@@ -77,10 +79,18 @@ def texts(*given: str, finish: str = "stop") -> Answer:
     def answer(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         listed = [*given, *[given[-1]] * (body.get("n", 1) - len(given))]
         choices = [
-            {"index": i, "finish_reason": finish, "message": {"role": "assistant", "content": text}} for i, text in enumerate(listed)
+            {"index": i, "finish_reason": finish, "message": {"role": "assistant", "content": text}}
+            for i, text in enumerate(listed)
         ]
         usage = {"prompt_tokens": 11, "completion_tokens": 3 * len(listed), "total_tokens": 11 + 3 * len(listed)}
-        document = {"id": "x", "object": "chat.completion", "created": 1, "model": body["model"], "choices": choices, "usage": usage}
+        document = {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": choices,
+            "usage": usage,
+        }
         reply(200, json.dumps(document))(handler, body)
 
     return answer

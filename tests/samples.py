@@ -5,6 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[1]
+# The words that tell a selection prompt from an answer prompt, whatever the templates say.
+SELECT = (ROOT / "templates/prompts/reranker.user.jinja").read_text(encoding="utf-8").strip().splitlines()[-1]
+
 TOWNS = ("Ulm", "Passau", "Vienna", "Budapest", "Belgrade", "Linz", "Krems", "Vukovar", "Mohács", "Ruse", "Galați", "Regensburg")
 
 

@@ -18,7 +18,7 @@ VOCABULARY = 2000
 
 def _texts() -> list[str]:
     passages = [json.loads(line) for line in (TOY / "passages.jsonl").read_text(encoding="utf-8").splitlines()]
-    numbers = [", ".join(f"[{i}]" for i in range(1, 21)), "None", "Yes No true false unknown"]
+    numbers = [", ".join(f"[{i}]" for i in range(1, 21)), "None", "Yes", "No", "true", "false", "unknown"]
     return [f"{passage['title']}\n{passage['text']}" for passage in passages] + numbers * 200
 
 

@@ -18,10 +18,13 @@ def load(what: str, name: str, loader: Callable[..., Any], **options: object) ->
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    from safetensors import SafetensorError
+
     try:
         return loader(name, **options)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"cannot load the {what} {name!r}: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"cannot load the {what} {name!r}: {reason}") from error
 
 
 def check_folder(what: str, name: str) -> None:

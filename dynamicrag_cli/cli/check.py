@@ -19,9 +19,10 @@ def check(
 
     Example: drag check pipelines/demo.yaml
     """
-    content = configs.load(file)
+    problems: list[str] = []
+    content = configs.load(file, problems)
     root = ctx.find_root()
-    problems = [*_run_problems(content.get("run") or {}), *_rows_problems(content)]
+    problems += [*_run_problems(content.get("run") or {}), *_rows_problems(content)]
     commands = dict(_commands(root.command, ()))
     for words, section in _sections(content, commands, ()):
         if isinstance(section, str):
@@ -49,8 +50,10 @@ def _sections(content: dict[str, Any], commands: dict[tuple[str, ...], Any], wor
         path = (*words, name)
         if path == ("run",):
             continue
-        if path in commands:
-            yield path, section if isinstance(section, dict) else {}
+        if path in commands and section is not None and not isinstance(section, dict):
+            yield path, f"{'.'.join(path)}: expected a table of options, found {section!r}"
+        elif path in commands:
+            yield path, section or {}
         elif any(known[: len(path)] == path for known in commands) and isinstance(section, dict):
             yield from _sections(section, commands, path)
         else:
@@ -77,7 +80,8 @@ def _run_problems(run: object) -> list[str]:
 
 
 def _rows_problems(content: dict[str, Any]) -> list[str]:
-    rows = str((content.get("run") or {}).get("rows") or "").split()
+    run = content.get("run")
+    rows = str(run.get("rows") or "").split() if isinstance(run, dict) else []
     _, variants = configs.split_variants(configs.section_of(content, ["infer"]))
     return [_unknown(f"infer variant '{row}' in run.rows", row, list(variants)) for row in rows if row not in variants]
 
@@ -103,4 +107,6 @@ def _values(keys: dict[str, Any], command: Any, where: str, ctx: typer.Context) 
             param.process_value(ctx, value)
         except typer.BadParameter as error:
             problems.append(f"{where}.{key}: {error.message}")
+        except (TypeError, ValueError, AttributeError) as error:
+            problems.append(f"{where}.{key}: {value!r} is no value for this option ({error})")
     return problems

@@ -26,12 +26,16 @@ RUN_KEYS = {
 }
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The file as a dictionary, `${…}` filled in.
+def load(path: Path, problems: list[str] | None = None) -> dict[str, Any]:
+    """The file as a dictionary, `${…}` filled in: the run section from the environment, all others from both.
+
+    Args:
+        path: The pipeline file.
+        problems: If given, values that cannot be filled in are described there and left as they are.
 
     Raises:
         InputError: The file is missing or no YAML table.
-        UsageError: A `${name}` is neither in the run section nor in the environment.
+        UsageError: A `${name}` is neither in the run section nor in the environment (and `problems` is None).
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -39,28 +43,29 @@ def load(path: Path) -> dict[str, Any]:
         raise InputError(f"cannot read the pipeline file {path}: {error}") from error
     if not isinstance(raw, dict):
         raise InputError(f"{path}: expected a table of sections, one per command")
-    run = raw.get("run") or {}
-    names = {**os.environ, **{key: str(value) for key, value in run.items()}} if isinstance(run, dict) else dict(os.environ)
-    filled = _fill(raw, names, str(path))
-    assert isinstance(filled, dict)
+    found: list[str] = []
+    run = _fill(raw.get("run"), dict(os.environ), "run", found)
+    names = {**os.environ, **({key: str(value) for key, value in run.items()} if isinstance(run, dict) else {})}
+    filled = {str(key): run if key == "run" else _fill(part, names, str(key), found) for key, part in raw.items()}
+    if problems is None and found:
+        raise UsageError("\n".join(f"{path}: {problem}" for problem in found))
+    if problems is not None:
+        problems += found
     return filled
 
 
-def _fill(value: object, names: dict[str, str], where: str) -> object:
+def _fill(value: object, names: dict[str, str], where: str, problems: list[str]) -> object:
     if isinstance(value, dict):
-        return {str(key): _fill(part, names, f"{where}: {key}") for key, part in value.items()}
+        return {str(key): _fill(part, names, f"{where}.{key}", problems) for key, part in value.items()}
     if isinstance(value, list):
-        return [_fill(part, names, where) for part in value]
+        return [_fill(part, names, where, problems) for part in value]
     if isinstance(value, str) and "$" in value:
         try:
-            # Twice, since a run key may itself name an environment variable.
-            return string.Template(string.Template(value).substitute(names)).substitute(names)
+            return string.Template(value).substitute(names)
         except KeyError as error:
-            raise UsageError(
-                f"{where}: ${{{error.args[0]}}} is neither a key of the run section nor set in the environment"
-            ) from None
+            problems.append(f"{where}: ${{{error.args[0]}}} is neither a key of the run section nor set in the environment")
         except ValueError as error:
-            raise UsageError(f"{where}: {error}; write $$ for a dollar sign") from None
+            problems.append(f"{where}: {error}; write $$ for a dollar sign")
     return value
 
 

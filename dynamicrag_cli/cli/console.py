@@ -15,15 +15,22 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 # rich respects NO_COLOR and falls back to plain text where stderr is no terminal.
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False)
 
 
 def say(message: str) -> None:
     """A line for people; square brackets in it are text, not markup."""
-    err.print(message, markup=False)
+    err.print(message, markup=False, soft_wrap=True)
+
+
+def show_table(table: Table) -> None:
+    """A table for people; wider than the terminal it is wrapped by it, never cropped."""
+    width = max(err.width, err.measure(table, options=err.options.update(max_width=1000)).maximum)
+    err.print(table, width=width, crop=False, soft_wrap=True)
 
 
 def write_stdout(text: str) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder
 from dynamicrag_cli.cli import options as opt
-from dynamicrag_cli.cli.console import err, say, write_stdout
+from dynamicrag_cli.cli.console import say, show_table, write_stdout
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.records import Prediction, Question, QuestionScores, Reject
 from dynamicrag_cli.core.splits import split_of
@@ -74,17 +74,24 @@ def eval_command(
             say(f"{path}: {len(rejected)} lines could not be read, the first is line {rejected[0].line}: {rejected[0].reason}")
         systems.append(report)
         rows += scored
-    err.print(_table(systems))
+    show_table(_table(systems))
     for line in _caption(systems, len(wanted)):
         say(line)
     if scores:
-        scores.write_bytes(b"".join(encoder.encode(row) + b"\n" for row in rows))
+        _write(scores, b"".join(encoder.encode(row) + b"\n" for row in rows))
     document = json.dumps({"gold": gold, "split": split, "systems": systems}, indent=2, ensure_ascii=False)
     if output == STREAM:
         write_stdout(document)
     else:
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        Path(output).write_text(document + "\n", encoding="utf-8")
+        _write(Path(output), document.encode() + b"\n")
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _system_name(path: str) -> str:

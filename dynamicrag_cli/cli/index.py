@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from dynamicrag_cli.adapters.files.manifest import read_manifest, write_manifest
 from dynamicrag_cli.adapters.retrievers.store import PassageStore, write_store
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import progress, say
-from dynamicrag_cli.cli.runner import fingerprint, is_fresh
+from dynamicrag_cli.cli.runner import check_folder_target, fingerprint, is_fresh
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.records import Passage, Reject
 
@@ -41,6 +42,7 @@ def index(
     """
     if not Path(corpus).is_file():
         raise InputError(f"{corpus}: no such file")
+    check_folder_target(output)
     wanted = fingerprint(ctx, corpus)
     if not fresh and is_fresh(output, wanted):
         say(f"index: {output} is up to date")
@@ -51,7 +53,8 @@ def index(
     building.mkdir(parents=True)
     settings: dict[str, Any] = {"retriever": retriever, "model": model, "device": device, "batch_size": batch_size}
     with progress("index", sum(1 for _ in lines(corpus))) as bar:
-        n_passages = write_store(building, _passages(corpus))
+        reader = Reader(corpus, Passage)
+        n_passages = write_store(building, _passages(reader))
         if not n_passages:
             raise InputError(f"{corpus}: holds no passages")
         done = 0
@@ -59,19 +62,21 @@ def index(
             bar.advance(count - done)
             done = count
     kept = {"retriever": retriever, "model": model}
-    write_manifest(building, {"kind": "index", "fingerprint": wanted, "settings": kept, "counts": {"in": n_passages}})
+    counts = {"in": n_passages}
+    manifest = {"kind": "index", "fingerprint": wanted, "settings": kept, "counts": counts, "moved_to_meta": reader.strange}
+    write_manifest(building, manifest)
     shutil.rmtree(output, ignore_errors=True)
     building.rename(output)
     seconds = time.monotonic() - started
     say(f"index: {n_passages} passages, {retriever}, {seconds:.1f} s -> {output}")
 
 
-def _passages(corpus: str) -> Any:
-    for item in Reader(corpus, Passage):
+def _passages(reader: Reader[Passage]) -> Iterator[Passage]:
+    for item in reader:
         if isinstance(item, Reject):
-            raise InputError(f"{corpus}, line {item.line}: {item.reason}")
+            raise InputError(f"{reader.path}, line {item.line}: {item.reason}")
         if not (item.text.strip() or item.title.strip()):
-            raise InputError(f"{corpus}: the passage {item.id!r} is empty")
+            raise InputError(f"{reader.path}: the passage {item.id!r} is empty")
         yield item
 
 

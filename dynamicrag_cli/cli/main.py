@@ -71,9 +71,5 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except DragError as error:
-        err.print(f"error: {error}", markup=False, style="red")
+        err.print(f"error: {error}", markup=False, style="red", soft_wrap=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our stdout went away (`drag … | head`): nothing is wrong, but nothing more can be written.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

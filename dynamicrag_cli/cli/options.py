@@ -17,27 +17,28 @@ from dynamicrag_cli.core.selectors import parse_selector
 RUNNING = "Running"
 
 
-def one_of(kind: str, names: Iterable[str]) -> Callable[[str], str]:
+def one_of(kind: str, names: Iterable[str]) -> Callable[[object], str]:
     """A parser for an option that takes one of some names; it tells the nearest valid one."""
     known = sorted(names)
 
-    def parse(value: str) -> str:
-        if value not in known:
-            raise typer.BadParameter(str(unknown_name(kind, value, known)))
-        return value
+    def parse(value: object) -> str:
+        # A pipeline file may hold a number or a boolean where a word belongs.
+        if str(value) not in known:
+            raise typer.BadParameter(str(unknown_name(kind, str(value), known)))
+        return str(value)
 
     return parse
 
 
-def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
+def checked(parse: Callable[[str], object]) -> Callable[[object], str]:
     """A parser that keeps the text and only checks that `parse` accepts it."""
 
-    def check(value: str) -> str:
+    def check(value: object) -> str:
         try:
-            parse(value)
+            parse(str(value))
         except UsageError as error:
             raise typer.BadParameter(str(error)) from None
-        return value
+        return str(value)
 
     return check
 
@@ -134,6 +135,8 @@ MaxSelectionTokens = Annotated[int, typer.Option(min=1, help="Token limit of the
 
 def settings_of(ctx: typer.Context) -> dict[str, Any]:
     """The options of this call that decide its result: all but inputs, outputs and those that only say how it runs."""
+    if ctx.params.get("variant") and not ctx.params.get("config"):
+        raise UsageError("--variant names a part of a pipeline file; give the file with --config")
     left_out = {"output", "help", "config", "variant", "dry_run", "templates"}
     return {
         config.option_key(param.name): _plain(ctx.params.get(param.name))

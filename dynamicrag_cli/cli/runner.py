@@ -23,7 +23,7 @@ from dynamicrag_cli.adapters.files import journal as journals
 from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder, lines
 from dynamicrag_cli.adapters.files.manifest import file_hash, identity, read_manifest, write_manifest
 from dynamicrag_cli.cli.config import command_words
-from dynamicrag_cli.cli.console import err, progress, say
+from dynamicrag_cli.cli.console import progress, say
 from dynamicrag_cli.cli.options import settings_of
 from dynamicrag_cli.core.errors import DragError, InputError, TooManyRejectsError, UsageError
 from dynamicrag_cli.core.records import SCHEMA_VERSION, Record, Reject
@@ -101,11 +101,27 @@ def run_stage(ctx: typer.Context, source: str, output: str, stage: Stage) -> Non
         _to_stdout(ctx, source, stage)
         return
     target = Path(output)
+    if single and target.is_dir():
+        raise UsageError(f"{output} is a folder; give -o the name of a file")
+    if not single:
+        check_folder_target(target)
     wanted = fingerprint(ctx, source, stage.templates_hash)
     if not ctx.params.get("fresh") and source != STREAM and is_fresh(target, wanted):
         say(f"{wanted['command']}: {output} is up to date")
         return
     _Run(ctx, source, target, stage, wanted).go()
+
+
+def check_folder_target(target: Path) -> None:
+    """Refuse an output folder whose content is not ours, before any work.
+
+    Raises:
+        UsageError: The target is a file, or a folder with files but without our manifest.
+    """
+    if target.is_file():
+        raise UsageError(f"{target} is a file; give -o the name of a folder")
+    if target.is_dir() and any(target.iterdir()) and not (target / "manifest.json").exists():
+        raise UsageError(f"{target} holds files that drag did not write; give -o a new or empty folder")
 
 
 def _check_input(source: str, output: str) -> None:
@@ -131,7 +147,7 @@ class _Run:
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
             partial = self.target.with_name(self.target.name + ".partial")
-            journal = journals.Journal(partial, self.wanted, fresh=bool(self.ctx.params.get("fresh")))
+            journal = journals.Journal(partial, self.wanted, fresh=bool(self.ctx.params.get("fresh")) or self.source == STREAM)
         except OSError as error:
             raise InputError(f"cannot write {self.target}: {error.strerror or error}") from error
         if journal.n_done:
@@ -211,8 +227,9 @@ class _Run:
             )
 
 
-def _kept(reader: Reader[Any], keep: Callable[[Any], bool] | None) -> Iterator[Any]:
-    return (item for item in reader if keep is None or isinstance(item, Reject) or keep(item))
+def _kept(reader: Reader[Any], keep: Callable[[Any], bool] | None) -> Iterator[tuple[int, Any]]:
+    """Line numbers with what they hold, without the records that the stage does not want."""
+    return (pair for pair in reader.numbered() if keep is None or isinstance(pair[1], Reject) or keep(pair[1]))
 
 
 def _count(source: str, stage: Stage, limit: int | None) -> int | None:
@@ -224,16 +241,16 @@ def _count(source: str, stage: Stage, limit: int | None) -> int | None:
 
 
 def _process(
-    process: Callable[[list[Any]], Sequence[Outcome]], chunk: list[Any]
+    process: Callable[[list[Any]], Sequence[Outcome]], chunk: list[tuple[int, Any]]
 ) -> list[Record | Reject | tuple[str, dict[str, list[Record]]]]:
     """The chunk's outcomes in input order; lines that were no records stay rejects."""
-    usable = [item for item in chunk if not isinstance(item, Reject)]
+    usable = [item for _, item in chunk if not isinstance(item, Reject)]
     outcomes = iter(process(usable) if usable else ())
     made: list[Record | Reject | tuple[str, dict[str, list[Record]]]] = []
-    for item in chunk:
+    for number, item in chunk:
         outcome = item if isinstance(item, Reject) else next(outcomes)
         if isinstance(outcome, Exception):
-            made.append(Reject(line=0, id=item.id, reason=str(outcome)))
+            made.append(Reject(line=number, id=item.id, reason=str(outcome)))
         elif isinstance(outcome, Emission):
             made.append((outcome.note, outcome.files))
         else:
@@ -252,7 +269,7 @@ def _to_stdout(ctx: typer.Context, source: str, stage: Stage) -> None:
             n_in += 1
             if isinstance(outcome, Reject):
                 n_rejected += 1
-                say(f"rejected: {outcome.id or f'line {outcome.line}'}: {outcome.reason}")
+                say(f"rejected: line {outcome.line}{f' ({outcome.id})' if outcome.id else ''}: {outcome.reason}")
             else:
                 sys.stdout.buffer.write(encoder.encode(outcome) + b"\n")
         sys.stdout.buffer.flush()
@@ -277,7 +294,7 @@ def _report(command: str, manifest: dict[str, Any], target: Path, rejects: Path)
     speed = (counts["in"] - counts["resumed"]) / max(manifest["seconds"], 1e-9)
     say(f"{command}: {counts['in']} in, {out} out, {manifest['seconds']:.1f} s ({speed:.1f}/s) -> {target}")
     for note, count in manifest["notes"].items():
-        err.print(f"  {count:>6}  {note}", markup=False)
+        say(f"  {count:>6}  {note}")
     if manifest["moved_to_meta"]:
         say("  unknown fields kept in meta: " + ", ".join(f"{k} ({n})" for k, n in sorted(manifest["moved_to_meta"].items())))
     if counts["rejected"]:

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from dynamicrag_cli.adapters.files.manifest import identity, write_manifest
+from dynamicrag_cli.adapters.files.jsonl import lines
+from dynamicrag_cli.adapters.files.manifest import differences, identity, write_manifest
 from dynamicrag_cli.adapters.files.templates import render_training
 from dynamicrag_cli.adapters.trainers import llamafactory
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import progress, say, write_stdout
-from dynamicrag_cli.cli.runner import InterruptedRunError, fingerprint, is_fresh
-from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.cli.runner import InterruptedRunError, check_folder_target, fingerprint, is_fresh
+from dynamicrag_cli.core.errors import InputError, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Train a model through LLaMA-Factory (an environment of its own).")
 
@@ -182,6 +183,7 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
     if params["dry_run"]:
         write_stdout(settings)
         return
+    check_folder_target(output)
     wanted = fingerprint(ctx, None)
     wanted["options"]["data"] = {name: identity(str(data / f"{name}.jsonl")) for name in datasets}
     wanted["settings"] = render_training(
@@ -211,9 +213,8 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
             raise InterruptedRunError("training interrupted; the same command goes on from the last saved step") from None
     seconds = time.monotonic() - started
     _finish(building, output)
-    losses = [json.loads(line) for line in _lines(output, trained.relative_to(building)) if '"loss"' in line]
-    curve = [(entry["current_steps"], entry["loss"]) for entry in losses if entry.get("loss") is not None]
-    examples = sum(1 for name in datasets for _ in (data / f"{name}.jsonl").open("rb"))
+    curve = llamafactory.loss_curve(output / trained.relative_to(building))
+    examples = sum(1 for name in datasets for _ in lines(str(data / f"{name}.jsonl")))
     counts = {"in": examples, "steps": curve[-1][0] if curve else 0}
     write_manifest(
         output,
@@ -238,7 +239,10 @@ def _datasets(data: Path, wanted: list[str]) -> list[str]:
     registry = data / "dataset_info.json"
     if not registry.exists():
         raise InputError(f"{data}: no dataset_info.json; make the folder with drag build-bc or drag build-dpo")
-    known = json.loads(registry.read_text(encoding="utf-8"))
+    try:
+        known = json.loads(registry.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{registry}: not JSON ({error}); make the folder anew with --fresh") from None
     found = [name for name in wanted if name in known]
     if not found:
         raise InputError(f"{data}: holds none of {', '.join(wanted)} (it has {', '.join(known) or 'no examples at all'})")
@@ -251,10 +255,20 @@ def _resolved(model: str) -> str:
 
 
 def _prepare(building: Path, wanted: dict[str, Any], *, fresh: bool) -> None:
-    """Keep the folder of an interrupted run with equal settings (the trainer resumes from its checkpoint), else start anew."""
+    """Keep the folder of an interrupted run with equal settings: the trainer goes on from its checkpoint.
+
+    Raises:
+        UsageError: The folder holds a checkpoint of a run with other settings.
+    """
     note = building / "fingerprint.json"
-    same = note.exists() and json.loads(note.read_text(encoding="utf-8")) == wanted
-    if building.exists() and (fresh or not same):
+    found = json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
+    if found != wanted and any(building.rglob("checkpoint-*")) and not fresh:
+        changed = "\n  ".join(differences(found or {}, wanted))
+        raise UsageError(
+            f"{building} holds an unfinished training with other settings:\n  {changed}\n"
+            "Repeat the command with its settings to finish it, or type --fresh to throw it away."
+        )
+    if building.exists() and (fresh or found != wanted):
         shutil.rmtree(building)
     building.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps(wanted), encoding="utf-8")
@@ -285,8 +299,3 @@ def _finish(building: Path, output: Path) -> None:
     (building / "fingerprint.json").unlink()
     shutil.rmtree(output, ignore_errors=True)
     building.rename(output)
-
-
-def _lines(output: Path, inner: Path) -> list[str]:
-    log = output / inner / "trainer_log.jsonl"
-    return log.read_text(encoding="utf-8").splitlines() if log.exists() else []

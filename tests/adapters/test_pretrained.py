@@ -35,7 +35,6 @@ def test_what_can_only_be_a_folder_is_not_asked_of_a_hub(tmp_path: Path, monkeyp
         load("encoder", name.format(tmp=tmp_path), loader)
 
 
-@pytest.mark.xfail(strict=True, reason="pretrained.py: str(error).splitlines()[0] fails for an error without words")
 def test_an_error_without_words_is_an_input_error_too(tmp_path: Path) -> None:
     def fail(_name: str) -> None:
         raise OSError

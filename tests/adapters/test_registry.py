@@ -22,7 +22,9 @@ def test_an_unknown_name_tells_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(("table", "name", "library"), [("retriever", "bm25", "bm25s"), ("engine", "openai", "tenacity")])
-def test_a_library_that_is_not_there_names_the_extra(monkeypatch: pytest.MonkeyPatch, table: str, name: str, library: str) -> None:
+def test_a_library_that_is_not_there_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, table: str, name: str, library: str
+) -> None:
     entry = TABLES[table][name]
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.delitem(sys.modules, f"dynamicrag_cli.adapters.{entry.place.partition(':')[0]}", raising=False)

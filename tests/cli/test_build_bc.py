@@ -1,6 +1,7 @@
 """`drag build-bc`: a folder of training files that LLaMA-Factory's registry names."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,8 @@ def test_the_target_names_the_gold_passage_in_the_shown_order(drag, source: Path
     positions = set()
     for example in read(tmp_path / "bc/reranker_bc.jsonl"):
         town = by_id[example["id"].partition("#")[0]]["answers"][0]
-        (shown,) = [line for line in example["user"].splitlines() if line.startswith("[") and line.endswith(f"] {town}")]
-        assert example["assistant"] == shown.split()[0]
+        (block,) = [part for part in example["user"].split("\n\n") if f"{town} lies on the Danube" in part]
+        assert [example["assistant"]] == re.findall(r"\[\d+\]", block)
         positions.add(example["assistant"])
     assert positions == {"[1]", "[2]", "[3]"}
 

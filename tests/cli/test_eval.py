@@ -55,7 +55,10 @@ def test_missing_malformed_and_failed_questions_count_as_failures_and_show(drag,
     assert system["scores"]["selection_f1"]["mean"] == pytest.approx(0.3)
 
 
-@pytest.mark.xfail(strict=True, reason="console.py:22: at 80 columns the table loses its first and its last columns")
+@pytest.mark.xfail(
+    strict=True,
+    reason="console.py:33: rich never prints wider than the console (80 columns where there is no terminal): columns are lost",
+)
 def test_the_table_names_every_system_with_its_failures(drag, gold: Path, tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{name}.jsonl", [prediction(1)]) for name in ("untrained", "dpo-both")]
     table = drag("eval", *paths, "--gold", gold).err
@@ -129,13 +132,11 @@ def test_wrong_calls(drag, gold: Path, tmp_path: Path) -> None:
         assert words in done.err
 
 
-@pytest.mark.xfail(strict=True, reason="eval.py:81: the folder of --scores is not made, as that of -o is; a traceback")
 def test_the_folder_of_the_scores_is_made(drag, gold: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "right.jsonl", [prediction(1)])
     assert drag("eval", path, "--gold", gold, "--scores", tmp_path / "new/scores.jsonl").code == 0
 
 
-@pytest.mark.xfail(strict=True, reason="eval.py:87: an output that is a folder is a traceback")
 def test_an_output_that_is_a_folder_is_refused(drag, gold: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "right.jsonl", [prediction(1)])
     assert drag("eval", path, "--gold", gold, "-o", tmp_path).code in (2, 4)

@@ -42,5 +42,5 @@ def test_control_tokens_of_a_tokenizer_guard_the_prompts(tiny_lm: Path) -> None:
 
 
 def test_a_tokenizer_that_is_nowhere_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot load the tokenizer"):
+    with pytest.raises(InputError, match="tokenizer"):
         models.tokenizer_control_tokens(str(tmp_path / "nowhere"))

@@ -86,3 +86,22 @@ def test_wrong_calls(drag, source: Path, tmp_path: Path) -> None:
     assert drag("rerank-teacher", source, "--teacher", "gold", "--threshold", 1.5).code == 2
     unscored = drag("rerank-teacher", source, "--teacher", "monot5", "--model", tmp_path / "nowhere")
     assert (unscored.code, unscored.error) == (4, None)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "model"),
+    [
+        ("monot5", "tiny_t5"),
+        ("cross-encoder", "tiny_cross_encoder"),
+        pytest.param(
+            "bi-encoder", "tiny_encoder", marks=pytest.mark.xfail(strict=True, reason="bi_encoder.py: np.stack of nothing")
+        ),
+        pytest.param("llm", "tiny_lm", marks=pytest.mark.xfail(strict=True, reason="llm.py:27: an empty table has no columns")),
+    ],
+)
+def test_a_chunk_without_candidates_is_no_traceback(drag, tmp_path: Path, request, teacher: str, model: str) -> None:
+    records = [*(question(number) for number in range(4)), question(9, docs=[])]
+    call = ("rerank-teacher", write(tmp_path / "in.jsonl", records), "-o", tmp_path / "out.jsonl", "--chunk", 1)
+    done = drag(*call, "--teacher", teacher, "--model", request.getfixturevalue(model))
+    assert done.code == 0, done.err
+    assert read(tmp_path / "out.jsonl")[-1]["relevance"]["scores"] == []

@@ -8,9 +8,7 @@ from tests.samples import question, read, script, write
 
 def test_rollouts_hold_selection_status_reply_and_answer(drag, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", [question(1), question(2)])
-    policy = script(
-        tmp_path / "policy.json", **{"Passages": ["[2]"], "Which town": ["[2], [1]", "None", "[9]", "the second", "[2], [1]"]}
-    )
+    policy = script(tmp_path / "policy.json", **{"Which town": ["[2], [1]", "None", "[9]", "the second", "[2], [1]"]})
     reader = script(tmp_path / "reader.json", default="Ulm")
     call = ("sample", source, "-o", tmp_path / "out.jsonl", "--engine", "fake", "--model", policy, "--reader", reader)
     done = drag(*call, "--rollouts", 5)

@@ -17,9 +17,6 @@ from tests import fake_trainer
 from tests.conftest import ROOT
 from tests.samples import write
 
-# Until train.py closes the data files that it counts; test_no_file_is_left_open goes on telling.
-pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.filterwarnings("ignore:Exception ignored in")]
-
 GOLDEN = ROOT / "tests/golden/llamafactory"
 DATA = {"sft": ("reranker_bc", "generator_sft"), "dpo": ("reranker_dpo", "generator_dpo")}
 
@@ -98,17 +95,12 @@ def test_the_settings_are_yaml_with_every_value_in_its_place(drag, work: Path, s
     assert settings.get("pref_beta") == (0.1 if stage == "dpo" else None)
 
 
-@pytest.mark.xfail(strict=True, reason="common.yaml.jinja: paths are not quoted, so ' #' cuts them and ': ' breaks the file")
 def test_paths_are_quoted(drag, work: Path) -> None:
     odd = work / "run #1: mine"
     done = drag("train", "sft", "--data", "sft", "-o", odd / "model", "--model", "base", "--dry-run")
-    assert f"{odd}/model.partial" in [line.partition(": ")[2].strip("'\"") for line in done.out.decode().splitlines()]
-    assert yaml.safe_load(next(line for line in done.out.decode().splitlines() if line.startswith("output_dir")))[
-        "output_dir"
-    ] == str(odd / "model.partial")
+    assert yaml.safe_load(done.out)["output_dir"] == str(odd / "model.partial")
 
 
-@pytest.mark.xfail(strict=True, reason="common.yaml.jinja:24: an unquoted no is false, which LLaMA-Factory refuses")
 def test_no_checkpoints_on_the_way(drag, work: Path) -> None:
     call = ("train", "sft", "--data", "sft", "-o", "model", "--model", "base", "--dry-run", "--save-steps", 0)
     assert yaml.safe_load(rendered(drag(*call), work))["save_strategy"] == "no"
@@ -121,21 +113,21 @@ def test_learning_rates_are_numbers_in_yaml(drag, work: Path, rate: float) -> No
 
 
 @pytest.mark.parametrize(
-    ("options", "lines"),
+    ("options", "wanted"),
     [
         (
             ["--finetuning", "lora", "--lora-rank", "4"],
-            ["lora_rank: 4", "lora_alpha: 8", "output_dir: /work/model.partial/adapter"],
+            {"lora_rank": 4, "lora_alpha": 8, "output_dir": "/work/model.partial/adapter"},
         ),
-        (["--finetuning", "freeze", "--trainable-layers", "3"], ["freeze_trainable_layers: 3"]),
-        (["--deepspeed", "zero3.json"], ["deepspeed: zero3.json"]),
-        (["--role", "generator"], ["dataset: generator_sft"]),
-        (["--model", "org/hub-id"], ["model_name_or_path: org/hub-id"]),
+        (["--finetuning", "freeze", "--trainable-layers", "3"], {"freeze_trainable_layers": 3}),
+        (["--deepspeed", "zero3.json"], {"deepspeed": "zero3.json"}),
+        (["--role", "generator"], {"dataset": "generator_sft"}),
+        (["--model", "org/hub-id"], {"model_name_or_path": "org/hub-id"}),
     ],
 )
-def test_options_reach_the_settings(drag, work: Path, options: list[str], lines: list[str]) -> None:
+def test_options_reach_the_settings(drag, work: Path, options: list[str], wanted: dict) -> None:
     done = drag("train", "sft", "--data", "sft", "-o", "model", "--model", "base", "--dry-run", *options)
-    assert {*lines} <= {*rendered(done, work).splitlines()}
+    assert yaml.safe_load(rendered(done, work)).items() >= wanted.items()
 
 
 def test_a_training_leaves_a_checkpoint_with_its_loss_curve(work: Path, train) -> None:
@@ -153,7 +145,6 @@ def test_a_training_leaves_a_checkpoint_with_its_loss_curve(work: Path, train) -
     assert not (work / "model/fingerprint.json").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="train.py:216: the data files are opened to be counted and never closed")
 def test_no_file_is_left_open(train, monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", left.append)
@@ -246,20 +237,8 @@ def test_a_missing_trainer_is_exit_3_and_says_where_it_lives(drag, work: Path) -
         (["--data", "dpo"], 4, "holds none of reranker_bc, generator_sft (it has reranker_dpo, generator_dpo)"),
         (["--data", "sft", "--role", "readr"], 2, "Known: both, generator, reranker"),
         (["--data", "sft", "--finetuning", "qlora"], 2, "lora"),
-        pytest.param(
-            ["--data", "sft", "--templates", "nowhere"],
-            4,
-            "nowhere",
-            marks=pytest.mark.xfail(
-                strict=True, reason="templates.py:53: a template folder that is not there is ignored in silence"
-            ),
-        ),
-        pytest.param(
-            ["--data", "broken"],
-            4,
-            "dataset_info.json",
-            marks=pytest.mark.xfail(strict=True, reason="train.py:241: a registry that is no JSON is a traceback"),
-        ),
+        (["--data", "sft", "--templates", "nowhere"], 4, "nowhere"),
+        (["--data", "broken"], 4, "dataset_info.json"),
     ],
 )
 def test_wrong_calls(drag, work: Path, arguments: list[str], code: int, words: str) -> None:
@@ -270,7 +249,6 @@ def test_wrong_calls(drag, work: Path, arguments: list[str], code: int, words: s
     assert words in done.err
 
 
-@pytest.mark.xfail(strict=True, reason="train.py:286: rmtree deletes whatever folder -o names, foreign files and all")
 def test_a_folder_with_other_files_is_never_deleted(work: Path, train) -> None:
     (work / "model").mkdir()
     (work / "model/thesis.tex").write_text("years of work")
@@ -279,9 +257,6 @@ def test_a_folder_with_other_files_is_never_deleted(work: Path, train) -> None:
     assert done.code in (2, 4)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="train.py:257: an unfinished training with other settings is deleted; formats.md wants a refusal"
-)
 def test_other_settings_do_not_touch_an_unfinished_training_unless_fresh(work: Path, train) -> None:
     train("die")
     refused = train("ok", "--epochs", 7)
@@ -289,9 +264,6 @@ def test_other_settings_do_not_touch_an_unfinished_training_unless_fresh(work: P
     assert (work / "model.partial/checkpoint-1").is_dir()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="llamafactory.py:121: the log is appended to, and the cause of an earlier failure is told again"
-)
 def test_the_cause_is_that_of_this_run(train) -> None:
     assert "out of memory" in train("oom").err
     done = train("die")
@@ -299,11 +271,23 @@ def test_the_cause_is_that_of_this_run(train) -> None:
     assert "out of memory" not in done.err
 
 
-@pytest.mark.xfail(
-    strict=True, reason="train.py:214: a log line that a kill tore ends the resumed run in a traceback, without a manifest"
-)
 def test_a_torn_line_of_the_log_does_not_fail_the_resumed_run(work: Path, train) -> None:
     assert train("tear").code == 5
     done = train("ok")
     assert done.code == 0, done.err
     assert json.loads((work / "model/manifest.json").read_text())["counts"]["steps"] == 3
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="train.py: the folder is moved before its manifest is written, so a full disk leaves a model that drag then refuses as foreign",
+)
+def test_a_crash_before_the_manifest_does_not_block_the_next_run(work: Path, train, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("dynamicrag_cli.cli.train.write_manifest", full_disk)
+        assert train("ok").code != 0
+    assert train("ok").code == 0
+
+
+def full_disk(*_arguments: object) -> None:
+    raise OSError(28, "No space left on device")

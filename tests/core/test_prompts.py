@@ -151,7 +151,7 @@ def test_longer_token_is_broken_before_its_part():
 def test_passages_are_numbered_from_1_in_the_order_given():
     user = default_prompts().reranker("Why?", docs("cab")).user
     places = [
-        user.index(text) for text in ("[1] Title c", "Text of c.", "[2] Title a", "Text of a.", "[3] Title b", "Text of b.")
+        user.index(text) for text in ("Title c", "Text of c. [1]", "Title a", "Text of a. [2]", "Title b", "Text of b. [3]")
     ]
     assert places == sorted(places)
     assert not re.search(r"\[4\]", user)

@@ -19,7 +19,7 @@ def build(records, options=SFT, target="threshold"):
 
 def shown_ids(example, record):
     """Passage ids in the order in which the prompt shows them."""
-    return sorted((doc.id for doc in record.docs), key=lambda name: example.user.index(f"] Title {name}\n"))
+    return sorted((doc.id for doc in record.docs), key=lambda name: example.user.index(f"Title {name}: "))
 
 
 def taught_ids(example, record):
@@ -39,7 +39,7 @@ def test_one_example_for_each_role():
     assert taught_ids(reranker, record) == ["d", "b", "c"]
     assert (generator.id, generator.role, generator.assistant) == ("q-1", "generator", GOLD)
     for number, name in enumerate("dbc", start=1):
-        assert f"[{number}] Title {name}\nText of {name}." in generator.user
+        assert f"Title {name}: Text of {name}. [{number}]" in generator.user
     assert "Title a" not in generator.user
 
 

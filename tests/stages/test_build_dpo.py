@@ -23,7 +23,7 @@ def test_pair_for_each_role():
     assert reranker.margin == pytest.approx(0.8)
     assert (generator.id, generator.role, generator.chosen, generator.rejected) == ("q-1", "generator", GOLD, "Vienna")
     assert generator.margin == 1.0
-    assert "[1] Title b" in generator.user
+    assert "Title b: Text of b. [1]" in generator.user
     assert "Title c" not in generator.user
     assert note == "reranker: kept; generator: kept"
 

@@ -88,7 +88,7 @@ def test_chosen_passages_are_renumbered_in_the_chosen_order():
     reader = says(GOLD)
     draw([retrieved("abcd")], says("[4], [2]"), reader)
     user = reader.requests[0].chat.user
-    assert user.index("[1] Title d") < user.index("[2] Title b")
+    assert user.index("Text of d. [1]") < user.index("Text of b. [2]")
     assert "Title a" not in user
     assert "[3]" not in user
 

@@ -148,6 +148,9 @@ class HfEngine:
         """Log-probability of each continuation as the start of the reply; continuations of one token share one forward pass."""
         prompts = [self.encode(request) for request in requests]
         tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations]
+        longest = max(map(len, prompts), default=0) + max(map(len, tails), default=0)
+        if longest > self.max_tokens:
+            raise EngineError(f"a prompt of {longest} tokens exceeds the context of {self.max_tokens}; shorten the passages")
         results: list[list[float]] = [[] for _ in requests]
         if all(len(tail) == 1 for tail in tails):
             for batch in self._batches(list(range(len(prompts))), prompts, 1, 1):

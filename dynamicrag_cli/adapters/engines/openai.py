@@ -80,7 +80,7 @@ class OpenAiEngine:
             ]
         except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:
             # A page of HTML or a foreign JSON document surfaces as one of the last three.
-            made = [Completion("", "error", error=f"{type(error).__name__}: {str(error)[:300]}")] * options.n
+            made = [Completion("", "error", error=f"{type(error).__name__}: {_redacted(str(error))[:300]}")] * options.n
         lacking = Completion("", "error", error=f"the endpoint returned {len(made)} of {options.n} samples")
         return (made + [lacking] * options.n)[: options.n]
 
@@ -90,3 +90,9 @@ class OpenAiEngine:
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+def _redacted(text: str) -> str:
+    """The text without the key, which some servers repeat when they refuse it."""
+    key = os.environ.get("OPENAI_API_KEY")
+    return text.replace(key, "***") if key else text

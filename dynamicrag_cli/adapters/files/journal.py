@@ -76,6 +76,10 @@ def _repair(path: Path, fingerprint: dict[str, Any]) -> int:
             found = msgspec.json.decode(header)["fingerprint"]
         except (msgspec.DecodeError, KeyError, TypeError):
             raise InputError(f"{path}: not a journal of drag; move it away, or type --fresh to start anew") from None
+        if found != fingerprint and not file.peek(1):
+            # Nothing was finished under the other settings, so nothing can be lost.
+            file.truncate(0)
+            return 0
         if found != fingerprint:
             changed = "\n  ".join(differences(found, fingerprint))
             raise UsageError(

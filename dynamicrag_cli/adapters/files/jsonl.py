@@ -4,9 +4,10 @@ import gzip
 import io
 import os
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Generic, TypeVar, cast
+from typing import Any, BinaryIO, Generic, TypeVar, cast
 
 import msgspec
 import zstandard
@@ -37,8 +38,45 @@ def open_read(path: str) -> BinaryIO:
     if path.endswith(".gz"):
         return cast(BinaryIO, gzip.open(path, "rb"))
     if path.endswith(".zst"):
-        return cast(BinaryIO, io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(Path(path).open("rb"), closefd=True)))
+        return cast(BinaryIO, io.BufferedReader(_ZstdFile(path)))
     return Path(path).open("rb")
+
+
+class _ZstdFile(io.RawIOBase):
+    """A decompressed view of a zstandard file of one or more frames.
+
+    zstandard's own reader ends a cut file without a word; this one raises EOFError.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.file = Path(path).open("rb")  # noqa: SIM115 - closed with this object
+        self.frame = zstandard.ZstdDecompressor().decompressobj()
+        self.rest = self.ready = b""
+        self.started = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.ready:
+            data = self.rest or self.file.read(2**17)
+            self.rest = b""
+            if not data:
+                if self.started and not self.frame.eof:
+                    raise EOFError("the file is cut")
+                return 0
+            if self.frame.eof:
+                self.frame = zstandard.ZstdDecompressor().decompressobj()
+            self.started = True
+            self.ready = self.frame.decompress(data)
+            self.rest = self.frame.unused_data
+        count = min(len(buffer), len(self.ready))
+        buffer[:count], self.ready = self.ready[:count], self.ready[count:]
+        return count
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
 
 
 def lines(path: str) -> Iterator[tuple[int, bytes]]:
@@ -57,7 +95,7 @@ def lines(path: str) -> Iterator[tuple[int, bytes]]:
                         pass
                 if line.strip():
                     yield number, line
-        except (EOFError, gzip.BadGzipFile, zstandard.ZstdError) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
             raise InputError(f"{path}: the compressed file is damaged after line {number} ({error})") from None
 
 
@@ -76,8 +114,12 @@ class Reader(Generic[R]):
         self._seen: set[str] = set()
 
     def __iter__(self) -> Iterator[R | Reject]:
+        return (item for _, item in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[int, R | Reject]]:
+        """Line numbers, from 1, with what the lines hold."""
         for number, line in lines(self.path):
-            yield self._read(number, line)
+            yield number, self._read(number, line)
 
     def _read(self, number: int, line: bytes) -> R | Reject:
         try:

@@ -36,7 +36,10 @@ def load_prompts(folder: Path | None, control_tokens: frozenset[str] = frozenset
 
 
 def _rules(path: Path) -> dict[str, str]:
-    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: {error}") from error
     if not isinstance(loaded, dict) or not all(isinstance(rule, str) for rule in loaded.values()):
         raise InputError(f"{path}: expected a table of rule names and sentences")
     return {str(name): rule for name, rule in loaded.items()}
@@ -50,6 +53,8 @@ def prompts_hash(prompts: PromptSet) -> str:
 
 def render_training(folder: Path | None, name: str, slots: dict[str, object]) -> str:
     """The LLaMA-Factory YAML `name` of the template folder, filled."""
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"{folder}: no such template folder")
     places = [str(place / "llamafactory") for place in ([folder] if folder else []) + [default_folder()]]
     environment = Environment(
         loader=FileSystemLoader(places),

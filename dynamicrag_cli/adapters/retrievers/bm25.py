@@ -30,6 +30,8 @@ class Bm25Index:
         """Index all passages of a store; yields the number done."""
         del settings
         tokens = _tokenize([text_of(passage) for passage in store])
+        if not tokens.vocab:
+            raise InputError("the corpus holds no word that can be indexed (only stop words or punctuation)")
         index = bm25s.BM25(k1=K1, b=B)
         index.index(tokens, show_progress=False)
         index.save(str(folder / "bm25"))

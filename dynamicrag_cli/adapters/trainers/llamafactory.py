@@ -72,6 +72,7 @@ def run(trainer: str, arguments: list[str], folder: Path, env: dict[str, str], p
     log = folder / LOG
     steps = folder / "trainer_log.jsonl"
     with log.open("ab") as sink:
+        start = sink.tell()
         process = subprocess.Popen([find_cli(trainer), *arguments], stdout=sink, stderr=subprocess.STDOUT, env=env)  # noqa: S603
         try:
             while process.poll() is None:
@@ -83,42 +84,43 @@ def run(trainer: str, arguments: list[str], folder: Path, env: dict[str, str], p
             raise
     _follow(steps, progress)
     if process.returncode:
-        raise EngineError(f"LLaMA-Factory failed (exit {process.returncode}): {cause_of(log)}\nLog: {log}")
-    losses = [loss for loss in _losses(steps) if loss is not None]
-    if losses and losses[-1] != losses[-1]:
+        raise EngineError(f"LLaMA-Factory failed (exit {process.returncode}): {cause_of(log, start)}\nLog: {log}")
+    curve = loss_curve(folder)
+    if curve and curve[-1][1] != curve[-1][1]:
         raise EngineError(f"the loss became NaN; lower --learning-rate\nLog: {log}")
 
 
+def loss_curve(folder: Path) -> list[tuple[int, float]]:
+    """(step, loss) of every logged step; a line that an earlier kill has torn is passed over."""
+    curve: dict[int, float] = {}
+    for record in _records(folder / "trainer_log.jsonl"):
+        if isinstance(record.get("loss"), float) and isinstance(record.get("current_steps"), int):
+            curve[record["current_steps"]] = record["loss"]
+    return sorted(curve.items())
+
+
 def _follow(steps: Path, progress: Progress) -> None:
-    last = _last_record(steps)
-    if last:
+    records = _records(steps)
+    if records:
+        last = records[-1]
         note = " ".join(f"{name} {last[name]:.3f}" for name in ("loss", "accuracy") if isinstance(last.get(name), float))
         progress(int(last.get("current_steps", 0)), int(last.get("total_steps", 0)), note)
 
 
-def _last_record(steps: Path) -> dict[str, Any]:
-    try:
-        lines = steps.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    for line in reversed(lines[-3:]):
+def _records(steps: Path) -> list[dict[str, Any]]:
+    """The whole lines of LLaMA-Factory's step log; it may be in the midst of writing one."""
+    found = []
+    for line in steps.read_text(encoding="utf-8", errors="replace").splitlines() if steps.exists() else ():
         try:
-            return dict(json.loads(line))
-        except ValueError:
-            continue  # the trainer may be in the midst of writing its last line
-    return {}
+            found.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return found
 
 
-def _losses(steps: Path) -> list[float | None]:
-    try:
-        return [json.loads(line).get("loss") for line in steps.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError):
-        return []
-
-
-def cause_of(log: Path) -> str:
-    """One readable line on why a run failed, from its log."""
-    text = log.read_text(encoding="utf-8", errors="replace")[-20000:]
+def cause_of(log: Path, start: int = 0) -> str:
+    """One readable line on why a run failed, from what it logged after byte `start`."""
+    text = log.read_bytes()[start:].decode("utf-8", "replace")[-20000:]
     errors = [line.strip() for line in text.splitlines() if re.match(r"\s*[\w.]*(Error|Exception|Interrupt)\b.*", line)]
     last = errors[-1][:300] if errors else "see the log"
     for pattern, advice in _CAUSES:

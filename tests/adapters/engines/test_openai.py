@@ -150,7 +150,6 @@ def test_the_key_is_sent_and_shown_nowhere(engine: OpenAiEngine, loopback) -> No
     assert KEY not in repr(vars(engine))
 
 
-@pytest.mark.xfail(strict=True, reason="openai.py:83: a server that repeats the key in its refusal gets it into the output files")
 def test_a_key_that_the_server_repeats_is_not_kept(engine: OpenAiEngine, loopback) -> None:
     loopback.answers = [error(401, f"Incorrect API key provided: {KEY}.")]
     (completion,) = engine.chat(ONE, SamplingOptions())[0]

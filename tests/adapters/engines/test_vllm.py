@@ -35,7 +35,8 @@ class Llm:
         made = []
         for number, (prompt, param) in enumerate(zip(prompts, each, strict=True)):
             samples = [
-                SimpleNamespace(text=f" {number}.{i} ", finish_reason="stop", token_ids=[1, 2]) for i in range(getattr(param, "n", 1))
+                SimpleNamespace(text=f" {number}.{i} ", finish_reason="stop", token_ids=[1, 2])
+                for i in range(getattr(param, "n", 1))
             ]
             places = [None, *({token: SimpleNamespace(logprob=-float(token))} for token in prompt["prompt_token_ids"][1:])]
             made.append(SimpleNamespace(outputs=samples, prompt_logprobs=places))

@@ -28,7 +28,7 @@ def test_a_users_file_replaces_ours_and_the_rest_is_kept(tmp_path: Path) -> None
     theirs = load_prompts(folder_with(tmp_path, generator__user__jinja="Q={{ question }}", rules__yaml="short-phrase: Be brief."))
     chat = theirs.generator(Question(id="a", question="why?", answers=[], dataset="qa"), [])
     assert chat.user == "Q=why?"
-    assert chat.system.endswith("Be brief.")
+    assert "Be brief." in chat.system
     ours = load_prompts(None)
     assert theirs.sources["reranker.user.jinja"] == ours.sources["reranker.user.jinja"]
     assert theirs.rules["fever-label"] == ours.rules["fever-label"]
@@ -54,7 +54,7 @@ def test_a_folder_without_prompts_is_an_input_error(tmp_path: Path) -> None:
     [
         "- a list",
         "short-phrase: 7",
-        pytest.param("a: [", marks=pytest.mark.xfail(strict=True, reason="templates.py:43: yaml.YAMLError is not caught")),
+        "a: [",
     ],
 )
 def test_rules_that_are_no_table_of_sentences_are_an_input_error(tmp_path: Path, rules: str) -> None:
@@ -62,9 +62,6 @@ def test_rules_that_are_no_table_of_sentences_are_an_input_error(tmp_path: Path,
         load_prompts(folder_with(tmp_path, rules__yaml=rules))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="core/prompts.py:88: jinja2's errors are not turned into a message; drag ends with a traceback"
-)
 @pytest.mark.parametrize("template", ["{{ nope }}", "{% for %}"])
 def test_a_template_that_cannot_be_rendered_is_an_error_for_people(tmp_path: Path, template: str) -> None:
     prompts = load_prompts(folder_with(tmp_path, reranker__user__jinja=template))
