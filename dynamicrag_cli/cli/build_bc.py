@@ -33,7 +33,7 @@ def build_bc(
         float | None, typer.Option(min=0, max=1, help="threshold: relevance cut (default: the teacher's).")
     ] = None,
     max_passages: Annotated[int, typer.Option(min=1, help="Cap on the passages of a target.")] = MAX_PASSAGES,
-    copies: Annotated[int, typer.Option(min=1, help="Reranker examples per question, candidates in another order each.")] = 1,
+    copies: Annotated[int, typer.Option(min=1, help="Reranker examples per question, candidates rotated by one each.")] = 1,
     dpo_share: Annotated[float, typer.Option(min=0, max=1, help="Share of the train questions that is kept for DPO.")] = 0.33,
     dev_share: opt.DevShare = 0.1,
     tokenizer: opt.Tokenizer = None,

@@ -12,10 +12,12 @@ from dynamicrag_cli.adapters.files.jsonl import lines
 from dynamicrag_cli.adapters.files.manifest import differences, identity, write_manifest
 from dynamicrag_cli.adapters.files.templates import render_training
 from dynamicrag_cli.adapters.trainers import llamafactory
+from dynamicrag_cli.adapters.trainers.registration import dataset_info
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import progress, say, write_stdout
 from dynamicrag_cli.cli.runner import InterruptedRunError, check_folder_target, fingerprint, is_fresh
 from dynamicrag_cli.core.errors import InputError, UsageError
+from dynamicrag_cli.core.splits import unit_hash
 
 app = typer.Typer(no_args_is_help=True, help="Train a model through LLaMA-Factory (an environment of its own).")
 
@@ -73,10 +75,18 @@ Trainer = Annotated[
         metavar="PATH", envvar="DRAG_TRAINER", help="llamafactory-cli of the training environment.", rich_help_panel=opt.RUNNING
     ),
 ]
+Shuffle = Annotated[
+    bool,
+    typer.Option(
+        "--shuffle/--in-groups",
+        help="in-groups: keep the examples of a question together (its orders, its answer), which steadies small batches.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print LLaMA-Factory's YAML and stop.", rich_help_panel=opt.RUNNING)]
 ModelOut = Annotated[
     Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder of the new checkpoint.", show_default=False)
 ]
+_GROUPED = "grouped"
 _DEFAULT_TRAINER = "llamafactory-cli"
 
 
@@ -96,6 +106,7 @@ def sft(
     accumulation: Accumulation = 2,
     learning_rate: LearningRate = 1e-5,
     epochs: Epochs = 1.0,
+    shuffle: Shuffle = True,
     max_steps: MaxSteps = None,
     warmup: Warmup = 0.1,
     bf16: Bf16 = True,
@@ -140,6 +151,7 @@ def dpo(
     accumulation: Accumulation = 4,
     learning_rate: LearningRate = 5e-6,
     epochs: Epochs = 2.0,
+    shuffle: Shuffle = True,
     max_steps: MaxSteps = None,
     warmup: Warmup = 0.1,
     bf16: Bf16 = True,
@@ -173,12 +185,9 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
     lora = params["finetuning"] == "lora"
     trained = building / "adapter" if lora else building
     slots = {name: params[name] for name in _SLOTS} | extra
-    slots |= {
-        "datasets": datasets,
-        "data": str(data.resolve()),
-        "output": str(trained.resolve()),
-        "model": _resolved(params["model"]),
-    }
+    source = data if params["shuffle"] else building / "data"
+    slots |= {"datasets": datasets if params["shuffle"] else [_GROUPED], "data": str(source.resolve())}
+    slots |= {"output": str(trained.resolve()), "model": _resolved(params["model"])}
     settings = render_training(params["templates"], stage, slots)
     if params["dry_run"]:
         write_stdout(settings)
@@ -194,6 +203,10 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
         return
     _prepare(building, wanted, fresh=params["fresh"])
     trained.mkdir(parents=True, exist_ok=True)
+    if not params["shuffle"]:
+        _write_groups(data, datasets, building / "data", ranking=stage == "dpo")
+    if not params["shuffle"]:
+        _write_groups(data, datasets, building / "data", ranking=stage == "dpo")
     (building / "train.yaml").write_text(settings, encoding="utf-8")
     started = time.monotonic()
     env = llamafactory.environment(params["use_cpu"], params["gpus"])
@@ -226,7 +239,7 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
 
 _SLOTS = (
     "template", "finetuning", "trainable_layers", "lora_rank", "cutoff", "batch_size", "accumulation", "learning_rate", "epochs",
-    "max_steps", "warmup", "bf16", "use_cpu", "deepspeed", "seed", "save_steps",
+    "max_steps", "shuffle", "warmup", "bf16", "use_cpu", "deepspeed", "seed", "save_steps",
 )  # fmt: skip
 
 
@@ -247,6 +260,20 @@ def _datasets(data: Path, wanted: list[str]) -> list[str]:
     if not found:
         raise InputError(f"{data}: holds none of {', '.join(wanted)} (it has {', '.join(known) or 'no examples at all'})")
     return found
+
+
+def _write_groups(data: Path, datasets: list[str], folder: Path, *, ranking: bool) -> None:
+    """One training file in which the examples of a question follow one another, questions in a random order."""
+    groups: dict[str, list[bytes]] = {}
+    for name in datasets:
+        for _, line in lines(str(data / f"{name}.jsonl")):
+            # Copies of a question's example are numbered: id#0, id#1, …
+            example = json.loads(line)["id"]
+            groups.setdefault(example.rpartition("#")[0] or example, []).append(line)
+    folder.mkdir(exist_ok=True)
+    names = sorted(groups, key=lambda name: unit_hash("group", name))
+    (folder / f"{_GROUPED}.jsonl").write_bytes(b"".join(line for name in names for line in groups[name]))
+    (folder / "dataset_info.json").write_text(json.dumps(dataset_info([_GROUPED], ranking=ranking)), encoding="utf-8")
 
 
 def _resolved(model: str) -> str:

@@ -2,8 +2,9 @@
 
 The dev split is left out. The training split is divided by hash: the SFT part gives one reranker example (the cloning target)
 and one generator example (the gold answer from the target's passages) per question, in the very prompts that inference renders;
-the DPO part is passed on unchanged. The candidates stand in a random order in the reranker's prompt, a function of (seed, id,
-copy), so that position teaches nothing.
+the DPO part is passed on unchanged. The candidates stand in a random order in the reranker's prompt, a function of (seed, id), so
+that position teaches nothing; the copies of an example are its rotations, so that with N copies each passage stands once at each
+of N places.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ class CloningOptions:
     Attributes:
         threshold: Relevance cut of the `threshold` target; None takes the teacher's own.
         max_passages: Cap on the length of a target (the paper: 15).
-        copies: Reranker examples per question, each with the candidates in another order and the same target passages.
+        copies: Reranker examples per question: the same target passages, the candidates in an order that is rotated by one.
         dev_share: Share of questions without a split that are held out.
         dpo_share: Share of the training questions that go to the DPO part.
         seed: Seed of the splits and of the orders.
@@ -64,7 +65,9 @@ def _emit(record: LabelledQuestion, target: Target, prompts: PromptSet, options:
 
 
 def _reranker_example(record: LabelledQuestion, chosen: tuple[int, ...], copy: int, prompts: PromptSet, seed: int) -> ChatExample:
-    order = generator("order", seed, record.id, copy).sample(range(len(record.docs)), len(record.docs))
+    order = generator("order", seed, record.id, copy // len(record.docs)).sample(range(len(record.docs)), len(record.docs))
+    turn = copy % len(record.docs)
+    order = order[turn:] + order[:turn]
     chat = prompts.reranker(record.question, [record.docs[position] for position in order])
     place = {position: shown for shown, position in enumerate(order)}
     return ChatExample(

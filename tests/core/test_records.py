@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from dynamicrag_cli.core import records as r
-from tests.builders import base, docs, labelled, prediction, question, retrieved, rewarded, rollout, sampled
+from tests.builders import base, docs, labelled, prediction, question, rewarded, rollout, sampled
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "records").glob("*.jsonl"))
 FORMATS = Path(__file__).parents[2] / "docs" / "formats.md"
