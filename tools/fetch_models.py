@@ -66,7 +66,7 @@ def fetch_smollm2(target: Path, work: Path) -> None:
 
 
 def main(models: Path) -> None:
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
     models.mkdir(parents=True, exist_ok=True)
     for name, fetch in {"minilm-l6": fetch_minilm, "smollm2-135m": fetch_smollm2}.items():
         if (models / name).exists():
