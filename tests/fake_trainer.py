@@ -1,6 +1,8 @@
 """A stand-in for llamafactory-cli: reads the settings, does as FAKE_TRAINER says, leaves what the real one leaves.
 
-FAKE_TRAINER is one of `ok`, `die` (after a checkpoint), `oom`, `template`, `nan`, `killed`, `hang`, `tear` (die in a log line).
+FAKE_TRAINER is one of `ok`, `die` (after a checkpoint), `oom`, `template`, `nan`, `killed`, `hang`, `tear` (die in a log line),
+`unmerged` (adapters are trained, but merging them fails). As the real one does, it goes on from a checkpoint, and refuses a folder
+that holds weights and no checkpoint.
 """
 
 import json
@@ -12,6 +14,7 @@ import time
 from pathlib import Path
 
 LOSSES = (2.5, 1.5, 0.5)
+WEIGHTS = ("model.safetensors", "adapter.bin")
 
 
 def setting(text: str, name: str) -> str:
@@ -29,6 +32,8 @@ def train(text: str, act: str) -> None:
     found = sorted(path.name for path in folder.glob("checkpoint-*"))
     (folder / "seen.json").write_text(json.dumps({"found": found, "gpus": os.environ.get("NPROC_PER_NODE"), "pid": os.getpid()}))
     print("loading", setting(text, "model_name_or_path"))
+    if not found and any((folder / name).exists() for name in WEIGHTS):
+        sys.exit("ValueError: Output directory already exists and is not empty. Please set `overwrite_output_dir`.")
     if act == "oom":
         sys.exit("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB.")
     if act == "template":
@@ -46,7 +51,8 @@ def train(text: str, act: str) -> None:
         sys.exit("KeyError: 'surprise'")
     for step in (2, 3):
         log(folder, step, float("nan") if act == "nan" else LOSSES[step - 1])
-    (folder / "checkpoint-3").mkdir(exist_ok=True)
+    if setting(text, "save_strategy") == "steps":
+        (folder / "checkpoint-3").mkdir(exist_ok=True)
     (folder / ("adapter.bin" if "finetuning_type: lora" in text else "model.safetensors")).write_text("weights")
 
 
@@ -63,6 +69,8 @@ def export(text: str) -> None:
 if __name__ == "__main__":
     settings = Path(sys.argv[2]).read_text()
     if sys.argv[1] == "export":
+        if os.environ.get("FAKE_TRAINER") == "unmerged":
+            sys.exit("OSError: disk full")
         export(settings)
     else:
         train(settings, os.environ.get("FAKE_TRAINER", "ok"))

@@ -27,6 +27,13 @@ def load(what: str, name: str, loader: Callable[..., Any], **options: object) ->
         raise InputError(f"cannot load the {what} {name!r}: {reason}") from error
 
 
+def pick_device(device: str | None) -> str:
+    """The device asked for, else a GPU where there is one."""
+    import torch
+
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def check_folder(what: str, name: str) -> None:
     """Refuse a name that can only be meant as a local folder and is none, before anything asks a hub for it.
 

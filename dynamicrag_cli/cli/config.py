@@ -44,7 +44,13 @@ def load(path: Path, problems: list[str] | None = None) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise InputError(f"{path}: expected a table of sections, one per command")
     found: list[str] = []
-    run = _fill(raw.get("run"), dict(os.environ), "run", found)
+    run = raw.get("run")
+    if isinstance(run, dict):
+        # A run key may name one that stands above it.
+        above: dict[str, Any] = {}
+        for key, value in run.items():
+            above[str(key)] = _fill(value, {**os.environ, **{k: str(v) for k, v in above.items()}}, f"run.{key}", found)
+        run = above
     names = {**os.environ, **({key: str(value) for key, value in run.items()} if isinstance(run, dict) else {})}
     filled = {str(key): run if key == "run" else _fill(part, names, str(key), found) for key, part in raw.items()}
     if problems is None and found:
@@ -142,6 +148,8 @@ def apply(ctx: typer.Context, config: Path | None, variant: str | None) -> None:
 def on_config(ctx: typer.Context, value: Path | None) -> Path | None:
     """Callback of `--config`; whichever of `--config` and `--variant` is read last applies both."""
     ctx.meta["drag.config"] = value
+    if value is None and ctx.meta.get("drag.variant") is not None:
+        raise UsageError("--variant names a part of a pipeline file; give the file with --config")
     apply(ctx, value, ctx.meta.get("drag.variant"))
     return value
 

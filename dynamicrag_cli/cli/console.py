@@ -30,7 +30,8 @@ def say(message: str) -> None:
 def show_table(table: Table) -> None:
     """A table for people; wider than the terminal it is wrapped by it, never cropped."""
     width = max(err.width, err.measure(table, options=err.options.update(max_width=1000)).maximum)
-    err.print(table, width=width, crop=False, soft_wrap=True)
+    # rich never prints wider than its console, so a wide table gets a console of its own.
+    Console(stderr=True, width=width, highlight=False, force_terminal=err.is_terminal, no_color=err.no_color).print(table)
 
 
 def write_stdout(text: str) -> None:

@@ -42,7 +42,7 @@ def index(
     """
     if not Path(corpus).is_file():
         raise InputError(f"{corpus}: no such file")
-    check_folder_target(output)
+    check_folder_target(output, "index")
     wanted = fingerprint(ctx, corpus)
     if not fresh and is_fresh(output, wanted):
         say(f"index: {output} is up to date")

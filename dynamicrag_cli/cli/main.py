@@ -66,7 +66,6 @@ app.add_typer(train.app, name="train")
 
 def main() -> None:
     """Run `drag`; exit codes are those of `core.errors`, and 130 after Ctrl-C."""
-    # Local folders must never cause a look-up elsewhere; whoever wants a hub id sets HF_HUB_OFFLINE=0 or has it cached.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         app(standalone_mode=True)

@@ -135,8 +135,6 @@ MaxSelectionTokens = Annotated[int, typer.Option(min=1, help="Token limit of the
 
 def settings_of(ctx: typer.Context) -> dict[str, Any]:
     """The options of this call that decide its result: all but inputs, outputs and those that only say how it runs."""
-    if ctx.params.get("variant") and not ctx.params.get("config"):
-        raise UsageError("--variant names a part of a pipeline file; give the file with --config")
     left_out = {"output", "help", "config", "variant", "dry_run", "templates"}
     return {
         config.option_key(param.name): _plain(ctx.params.get(param.name))

@@ -45,6 +45,7 @@ def rerank_teacher(
     device: opt.Device = None,
     batch_size: opt.BatchSize = 32,
     batch_tokens: opt.BatchTokens = 16384,
+    gpus: opt.Gpus = 1,
     chunk: opt.Chunk = 64,
     max_reject_rate: opt.MaxRejectRate = 0.01,
     fresh: opt.Fresh = False,
@@ -68,7 +69,7 @@ def rerank_teacher(
             loaded = open_engine(engine, str(model), engine_settings(ctx))
             scorer = kind(loaded, prompts_for(templates, loaded.control_tokens))
         else:
-            scorer = kind(model, TeacherSettings(device=device or "cpu", batch_size=batch_size))
+            scorer = kind(model, TeacherSettings(device=device, batch_size=batch_size))
         if teacher == "bi-encoder":
             facts["calibration"] = scorer.calibrate(*_calibration_set(source, seed, dev_share))
         cut = scorer.threshold if threshold is None else threshold

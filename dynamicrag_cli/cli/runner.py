@@ -6,6 +6,7 @@ the same fingerprint goes on after the last whole line; a finished output with t
 """
 
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -30,7 +31,7 @@ from dynamicrag_cli.core.records import SCHEMA_VERSION, Record, Reject
 from dynamicrag_cli.stages.outcome import Emission, Outcome
 
 # Options whose value is a model, an index or another path: their content counts, not their name.
-_CONTENT = ("model", "reader", "tokenizer", "index", "judge", "encoder", "bertscore_model")
+_CONTENT = ("model", "reader", "tokenizer", "index", "judge", "encoder", "bertscore-model", "deepspeed")
 
 
 class InterruptedRunError(DragError):
@@ -104,24 +105,30 @@ def run_stage(ctx: typer.Context, source: str, output: str, stage: Stage) -> Non
     if single and target.is_dir():
         raise UsageError(f"{output} is a folder; give -o the name of a file")
     if not single:
-        check_folder_target(target)
+        check_folder_target(target, _kinds(stage))
     wanted = fingerprint(ctx, source, stage.templates_hash)
     if not ctx.params.get("fresh") and source != STREAM and is_fresh(target, wanted):
         say(f"{wanted['command']}: {output} is up to date")
+        _check_rejects(ctx, read_manifest(target)["counts"], target)
         return
     _Run(ctx, source, target, stage, wanted).go()
 
 
-def check_folder_target(target: Path) -> None:
-    """Refuse an output folder whose content is not ours, before any work.
+def check_folder_target(target: Path, kind: object) -> None:
+    """Refuse an output folder whose content is not of this kind, before any work.
 
     Raises:
-        UsageError: The target is a file, or a folder with files but without our manifest.
+        UsageError: The target is a file, or a folder with files that are not an output of `kind` of ours.
     """
     if target.is_file():
         raise UsageError(f"{target} is a file; give -o the name of a folder")
-    if target.is_dir() and any(target.iterdir()) and not (target / "manifest.json").exists():
-        raise UsageError(f"{target} holds files that drag did not write; give -o a new or empty folder")
+    if target.is_dir() and any(target.iterdir()):
+        try:
+            manifest = read_manifest(target)
+        except InputError:
+            manifest = {}
+        if "drag" not in manifest or manifest.get("kind") != kind:
+            raise UsageError(f"{target} holds other files; give -o a new or empty folder")
 
 
 def _check_input(source: str, output: str) -> None:
@@ -191,40 +198,52 @@ class _Run:
         say("finishing the chunk in hand; Ctrl-C again stops at once")
 
     def _publish(self, partial: Path, reader: Reader[Any], n_in: int, n_resumed: int) -> None:
-        if self.single:
-            targets = {"": self.target}
-        else:
-            self.target.mkdir(parents=True, exist_ok=True)
-            targets = {stem: self.target / f"{stem}.jsonl" for stem in self.stage.writes}
-        rejects = self.target.with_name(_stem(self.target) + ".rejects.jsonl") if self.single else self.target / "rejects.jsonl"
+        """Make output, rejects and manifest from the journal. It is deleted last: a second start repeats whatever was cut off."""
+        single = self.single
+        home = self.target.parent if single else self.target.with_name(self.target.name + ".finishing")
+        if not single:
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
+        targets = {"": self.target} if single else {stem: home / f"{stem}.jsonl" for stem in self.stage.writes}
+        rejects = home / (f"{_stem(self.target)}.rejects.jsonl" if single else "rejects.jsonl")
         counts, notes = journals.publish(partial, targets, rejects, self.stage.note)
         n_rejected = counts.pop("rejects", 0)
         for name, text in (self.stage.extra(counts) if self.stage.extra else {}).items():
-            (self.target / name).write_text(text, encoding="utf-8")
-        seconds = time.monotonic() - self.started
-        kinds = {stem: kind.__name__ for stem, kind in self.stage.writes.items()}
+            (home / name).write_text(text, encoding="utf-8")
         manifest: dict[str, Any] = {
-            "kind": kinds[""] if self.single else kinds,
+            "kind": _kinds(self.stage),
             "fingerprint": self.wanted,
             "source": self.source,
-            "counts": {
-                "in": n_in,
-                "out": counts[""] if self.single else dict(counts),
-                "rejected": n_rejected,
-                "resumed": n_resumed,
-            },
+            "counts": {"in": n_in, "out": counts[""] if single else dict(counts), "rejected": n_rejected, "resumed": n_resumed},
             "notes": dict(sorted(notes.items())),
             "moved_to_meta": reader.strange,
-            "seconds": round(seconds, 3),
+            "seconds": round(time.monotonic() - self.started, 3),
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             **self.stage.facts,
         }
-        write_manifest(self.target, manifest)
+        write_manifest(self.target if single else home, manifest)
+        if not single:
+            shutil.rmtree(self.target, ignore_errors=True)
+            home.rename(self.target)
+            rejects = self.target / rejects.name
+        partial.unlink()
         _report(self.wanted["command"], manifest, self.target, rejects)
-        if n_in and n_rejected / n_in > float(self.ctx.params.get("max_reject_rate", 0.01)):
-            raise TooManyRejectsError(
-                f"{n_rejected} of {n_in} records were rejected, more than --max-reject-rate allows; reasons: {rejects}"
-            )
+        _check_rejects(self.ctx, manifest["counts"], rejects)
+
+
+def _check_rejects(ctx: typer.Context, counts: dict[str, int], where: object) -> None:
+    """Say by the exit code that more was rejected than is allowed; what was not is in the output all the same."""
+    n_in, n_rejected = counts["in"], counts["rejected"]
+    if n_in and n_rejected / n_in > float(ctx.params.get("max_reject_rate", 0.01)):
+        raise TooManyRejectsError(
+            f"{n_rejected} of {n_in} records were rejected, more than --max-reject-rate allows; see {where}"
+        )
+
+
+def _kinds(stage: Stage) -> object:
+    """What the manifest says of an output: the record type, or the record type of each file of a folder."""
+    kinds = {stem: kind.__name__ for stem, kind in stage.writes.items()}
+    return kinds.get("", kinds)
 
 
 def _kept(reader: Reader[Any], keep: Callable[[Any], bool] | None) -> Iterator[tuple[int, Any]]:
@@ -273,8 +292,7 @@ def _to_stdout(ctx: typer.Context, source: str, stage: Stage) -> None:
             else:
                 sys.stdout.buffer.write(encoder.encode(outcome) + b"\n")
         sys.stdout.buffer.flush()
-    if n_in and n_rejected / n_in > float(ctx.params.get("max_reject_rate", 0.01)):
-        raise TooManyRejectsError(f"{n_rejected} of {n_in} records were rejected, more than --max-reject-rate allows")
+    _check_rejects(ctx, {"in": n_in, "rejected": n_rejected}, "the messages above")
 
 
 def _stem(path: Path) -> str:

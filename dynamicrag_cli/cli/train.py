@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dynamicrag_cli.adapters.files.jsonl import lines
-from dynamicrag_cli.adapters.files.manifest import differences, identity, write_manifest
+from dynamicrag_cli.adapters.files.manifest import differences, identity, read_manifest, write_manifest
 from dynamicrag_cli.adapters.files.templates import render_training
 from dynamicrag_cli.adapters.trainers import llamafactory
 from dynamicrag_cli.adapters.trainers.registration import dataset_info
@@ -192,7 +192,7 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
     if params["dry_run"]:
         write_stdout(settings)
         return
-    check_folder_target(output)
+    check_folder_target(output, "model")
     wanted = fingerprint(ctx, None)
     wanted["options"]["data"] = {name: identity(str(data / f"{name}.jsonl")) for name in datasets}
     wanted["settings"] = render_training(
@@ -201,12 +201,15 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
     if not params["fresh"] and is_fresh(output, wanted):
         say(f"train {stage}: {output} is up to date")
         return
+    if not params["fresh"] and building.is_dir() and read_manifest(building).get("fingerprint") == wanted:
+        # An earlier run was cut off between its last step and the move to its place.
+        _move(building, output)
+        say(f"train {stage}: {output} was finished by an earlier run")
+        return
     _prepare(building, wanted, fresh=params["fresh"])
     trained.mkdir(parents=True, exist_ok=True)
     if not params["shuffle"]:
-        _write_groups(data, datasets, building / "data", ranking=stage == "dpo")
-    if not params["shuffle"]:
-        _write_groups(data, datasets, building / "data", ranking=stage == "dpo")
+        _write_groups(data, datasets, building / "data", ranking=stage == "dpo", seed=params["seed"])
     (building / "train.yaml").write_text(settings, encoding="utf-8")
     started = time.monotonic()
     env = llamafactory.environment(params["use_cpu"], params["gpus"])
@@ -225,14 +228,18 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
         except KeyboardInterrupt:
             raise InterruptedRunError("training interrupted; the same command goes on from the last saved step") from None
     seconds = time.monotonic() - started
-    _finish(building, output)
-    curve = llamafactory.loss_curve(output / trained.relative_to(building))
+    curve = llamafactory.loss_curve(trained)
     examples = sum(1 for name in datasets for _ in lines(str(data / f"{name}.jsonl")))
     counts = {"in": examples, "steps": curve[-1][0] if curve else 0}
-    write_manifest(
-        output,
-        {"kind": "model", "fingerprint": wanted, "counts": counts, "seconds": round(seconds, 3), "loss": curve, "stage": stage},
-    )
+    manifest = {
+        "kind": "model",
+        "fingerprint": wanted,
+        "counts": counts,
+        "seconds": round(seconds, 3),
+        "loss": curve,
+        "stage": stage,
+    }
+    _finish(building, output, manifest)
     shown = f", loss {curve[0][1]:.3f} -> {curve[-1][1]:.3f}" if curve else ""
     say(f"train {stage}: {examples} examples, {counts['steps']} steps{shown}, {seconds:.0f} s -> {output}")
 
@@ -262,16 +269,18 @@ def _datasets(data: Path, wanted: list[str]) -> list[str]:
     return found
 
 
-def _write_groups(data: Path, datasets: list[str], folder: Path, *, ranking: bool) -> None:
+def _write_groups(data: Path, datasets: list[str], folder: Path, *, ranking: bool, seed: int) -> None:
     """One training file in which the examples of a question follow one another, questions in a random order."""
     groups: dict[str, list[bytes]] = {}
     for name in datasets:
         for _, line in lines(str(data / f"{name}.jsonl")):
-            # Copies of a question's example are numbered: id#0, id#1, …
-            example = json.loads(line)["id"]
-            groups.setdefault(example.rpartition("#")[0] or example, []).append(line)
+            example = json.loads(line)
+            # The copies of a question's cloning example are numbered: id#0, id#1, …
+            copied = not ranking and example["role"] == "reranker"
+            question = example["id"].rpartition("#")[0] if copied else example["id"]
+            groups.setdefault(question, []).append(line.rstrip(b"\r\n") + b"\n")
     folder.mkdir(exist_ok=True)
-    names = sorted(groups, key=lambda name: unit_hash("group", name))
+    names = sorted(groups, key=lambda name: unit_hash("group", seed, name))
     (folder / f"{_GROUPED}.jsonl").write_bytes(b"".join(line for name in names for line in groups[name]))
     (folder / "dataset_info.json").write_text(json.dumps(dataset_info([_GROUPED], ranking=ranking)), encoding="utf-8")
 
@@ -295,7 +304,8 @@ def _prepare(building: Path, wanted: dict[str, Any], *, fresh: bool) -> None:
             f"{building} holds an unfinished training with other settings:\n  {changed}\n"
             "Repeat the command with its settings to finish it, or type --fresh to throw it away."
         )
-    if building.exists() and (fresh or found != wanted):
+    if building.exists() and (fresh or found != wanted or not any(building.rglob("checkpoint-*"))):
+        # LLaMA-Factory goes on from a checkpoint and refuses a folder that holds anything else.
         shutil.rmtree(building)
     building.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps(wanted), encoding="utf-8")
@@ -319,10 +329,15 @@ def _merge(params: dict[str, Any], adapter: Path, building: Path, env: dict[str,
     (building / "merged").rmdir()
 
 
-def _finish(building: Path, output: Path) -> None:
-    """Drop what only a running training needs and move the checkpoint to its place."""
+def _finish(building: Path, output: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest, drop what only a running training needs, and move the checkpoint to its place."""
+    write_manifest(building, manifest)
+    _move(building, output)
+
+
+def _move(building: Path, output: Path) -> None:
     for checkpoint in building.rglob("checkpoint-*"):
         shutil.rmtree(checkpoint)
-    (building / "fingerprint.json").unlink()
     shutil.rmtree(output, ignore_errors=True)
     building.rename(output)
+    (output / "fingerprint.json").unlink(missing_ok=True)

@@ -156,9 +156,6 @@ def test_a_mistake_is_named(options, tmp_path: Path, drag, arguments: list[str],
     assert not Path("out.jsonl").exists()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="options.py settings_of: only commands that make a fingerprint notice --variant without --config"
-)
 @pytest.mark.parametrize("command", [["eval", "p.jsonl", "--gold", "q.jsonl"], ["infer", "in.jsonl", "--selector", "all"]])
 def test_a_variant_without_a_file_is_a_mistake_everywhere(options, drag, command: list[str]) -> None:
     write(Path("q.jsonl"), [{k: v for k, v in question(1).items() if k != "docs"}])

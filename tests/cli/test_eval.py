@@ -55,10 +55,6 @@ def test_missing_malformed_and_failed_questions_count_as_failures_and_show(drag,
     assert system["scores"]["selection_f1"]["mean"] == pytest.approx(0.3)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="console.py:33: rich never prints wider than the console (80 columns where there is no terminal): columns are lost",
-)
 def test_the_table_names_every_system_with_its_failures(drag, gold: Path, tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{name}.jsonl", [prediction(1)]) for name in ("untrained", "dpo-both")]
     table = drag("eval", *paths, "--gold", gold).err

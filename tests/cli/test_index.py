@@ -92,9 +92,6 @@ def test_a_folder_with_other_files_is_never_deleted(drag, corpus: Path, tmp_path
     assert done.code in (2, 4)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="runner.py check_folder_target: any manifest.json (web projects have one) makes a folder ours to delete"
-)
 def test_another_programs_manifest_does_not_make_a_folder_ours(drag, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site/manifest.json").write_text('{"name": "My web app", "icons": []}')
@@ -104,9 +101,6 @@ def test_another_programs_manifest_does_not_make_a_folder_ours(drag, corpus: Pat
     assert done.code == 2
 
 
-@pytest.mark.xfail(
-    strict=True, reason="runner.py check_folder_target: a folder of another kind (here a model) is replaced as well"
-)
 def test_a_trained_model_is_not_replaced_by_an_index(drag, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "sft").mkdir()
     (tmp_path / "sft/model.safetensors").write_text("a night of training")

@@ -107,6 +107,16 @@ def test_selectors_on_a_file(drag, tmp_path: Path, fake: Path, selector: str, pl
     assert notes == {f"selection: {'ok' if places else 'none'}": 4}
 
 
+def test_the_policy_selects_and_the_reader_answers(drag, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [question(1)])
+    policy, reader = script(tmp_path / "policy.json", default="[3]"), script(tmp_path / "reader.json", default="Ulm")
+    call = ("infer", source, "-o", tmp_path / "out.jsonl", "--engine", "fake", "--model", policy, "--reader", reader)
+    assert drag(*call).code == 0
+    (record,) = read(tmp_path / "out.jsonl")
+    assert (record["rollout"]["raw"], record["rollout"]["answer"]) == ("[3]", "Ulm")
+    assert record["rollout"]["selection"] == [record["docs"][2]["id"]]
+
+
 def test_a_split_is_read_alone(drag, tmp_path: Path, fake: Path) -> None:
     source = write(tmp_path / "in.jsonl", [question(number) for number in range(9)])
     call = (

@@ -298,7 +298,6 @@ def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path, drag, source
     assert drag("build-bc", tmp_path / "l.jsonl", "-o", tmp_path / "bc").code in (2, 4)
 
 
-@pytest.mark.xfail(strict=True, reason="runner.py: a folder whose manifest could not be written is afterwards refused as foreign")
 def test_a_crash_before_the_manifest_of_a_folder_does_not_block_the_next_run(
     tmp_path: Path, drag, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """The `hf` engine: transformers, batched by length, one prefill for all samples of a prompt."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
-from dynamicrag_cli.adapters.pretrained import load
+from dynamicrag_cli.adapters.pretrained import load, pick_device
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError, InputError
 
@@ -25,7 +26,7 @@ class HfEngine:
     """
 
     def __init__(self, model: str, settings: EngineSettings) -> None:
-        self.device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = pick_device(settings.device)
         dtype = _DTYPES[settings.dtype] if settings.dtype else torch.bfloat16 if self.device.startswith("cuda") else torch.float32
         self.tokenizer = load("model", model, AutoTokenizer.from_pretrained, padding_side="left")
         self.model = load("model", model, AutoModelForCausalLM.from_pretrained, dtype=dtype).to(self.device).eval()
@@ -148,18 +149,18 @@ class HfEngine:
         """Log-probability of each continuation as the start of the reply; continuations of one token share one forward pass."""
         prompts = [self.encode(request) for request in requests]
         tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations]
-        longest = max(map(len, prompts), default=0) + max(map(len, tails), default=0)
-        if longest > self.max_tokens:
-            raise EngineError(f"a prompt of {longest} tokens exceeds the context of {self.max_tokens}; shorten the passages")
-        results: list[list[float]] = [[] for _ in requests]
+        room = self.max_tokens - max(map(len, tails), default=0)
+        fitting = [index for index, prompt in enumerate(prompts) if len(prompt) <= room]
+        # A prompt over the context has no score; what is made of NaN is the caller's business.
+        results = [[] if len(prompt) <= room else [math.nan] * len(tails) for prompt in prompts]
         if all(len(tail) == 1 for tail in tails):
-            for batch in self._batches(list(range(len(prompts))), prompts, 1, 1):
+            for batch in self._batches(fitting, prompts, 1, 1):
                 logits, _, _ = self._prefill([prompts[i] for i in batch], 1)
                 table = logits.log_softmax(dim=-1)
                 for row, index in enumerate(batch):
                     results[index] = [float(table[row, tail[0]]) for tail in tails]
             return results
-        rows = [(i, prompt, tail) for i, prompt in enumerate(prompts) for tail in tails]
+        rows = [(i, prompts[i], tail) for i in fitting for tail in tails]
         flat = [prompt + tail for _, prompt, tail in rows]
         values = [0.0] * len(rows)
         for batch in self._batches(list(range(len(flat))), flat, 1, 1):

@@ -100,7 +100,7 @@ def publish(
 ) -> tuple[Counter[str], Counter[str]]:
     """Split a finished journal into its output files; returns records per file (`""` is the only file) and counted notes.
 
-    Every file is written aside, synced and renamed; `rejects` exists afterwards only if something was rejected.
+    The journal stays. Files are written aside, synced and renamed; `rejects` is there afterwards only if something was rejected.
     """
     counts: Counter[str] = Counter()
     notes: Counter[str] = Counter()
@@ -131,5 +131,4 @@ def publish(
             target.unlink(missing_ok=True)
         else:
             finish(staged[name], target)
-    journal.unlink()
     return counts, notes

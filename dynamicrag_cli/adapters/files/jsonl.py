@@ -51,7 +51,8 @@ class _ZstdFile(io.RawIOBase):
     def __init__(self, path: str) -> None:
         self.file = Path(path).open("rb")  # noqa: SIM115 - closed with this object
         self.frame = zstandard.ZstdDecompressor().decompressobj()
-        self.rest = self.ready = b""
+        self.rest = b""
+        self.ready = memoryview(b"")
         self.started = False
 
     def readable(self) -> bool:
@@ -68,7 +69,7 @@ class _ZstdFile(io.RawIOBase):
             if self.frame.eof:
                 self.frame = zstandard.ZstdDecompressor().decompressobj()
             self.started = True
-            self.ready = self.frame.decompress(data)
+            self.ready = memoryview(self.frame.decompress(data))
             self.rest = self.frame.unused_data
         count = min(len(buffer), len(self.ready))
         buffer[:count], self.ready = self.ready[:count], self.ready[count:]

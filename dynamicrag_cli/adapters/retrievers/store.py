@@ -34,7 +34,7 @@ class PassageStore:
         try:
             self.offsets = np.load(folder / "offsets.npy", mmap_mode="r", allow_pickle=False)
             size = (folder / "passages.jsonl").stat().st_size
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{folder}: the passage store is missing or damaged ({error}); build the index again") from error
         if int(self.offsets[-1]) != size:
             raise InputError(

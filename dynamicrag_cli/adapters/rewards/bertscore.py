@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from dynamicrag_cli.adapters.pretrained import load
+from dynamicrag_cli.adapters.pretrained import load, pick_device
 from dynamicrag_cli.core.records import SampledQuestion
 
 _MAX_TOKENS = 512
@@ -21,8 +21,10 @@ class BertScore:
 
     def __init__(self, model: str, device: str | None, batch_size: int) -> None:
         self.tokenizer = load("encoder", model, AutoTokenizer.from_pretrained)
-        self.model = load("encoder", model, AutoModel.from_pretrained).to(device or "cpu").eval()
+        self.model = load("encoder", model, AutoModel.from_pretrained).to(pick_device(device)).eval()
         self.batch_size = batch_size
+        positions = getattr(self.model.config, "max_position_embeddings", _MAX_TOKENS)
+        self.max_tokens = min(_MAX_TOKENS, self.tokenizer.model_max_length, positions)
 
     def __call__(self, jobs: Sequence[tuple[SampledQuestion, str]]) -> list[float | None]:
         """BERTScore F1 of each answer in [0, 1], the best over its gold answers."""
@@ -38,7 +40,12 @@ class BertScore:
         for start in range(0, len(ordered), self.batch_size):
             batch = ordered[start : start + self.batch_size]
             inputs = self.tokenizer(
-                batch, padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt", return_special_tokens_mask=True
+                batch,
+                padding=True,
+                truncation=True,
+                max_length=self.max_tokens,
+                return_tensors="pt",
+                return_special_tokens_mask=True,
             )
             special = inputs.pop("special_tokens_mask").bool() | ~inputs["attention_mask"].bool()
             states = self.model(**inputs.to(self.model.device)).last_hidden_state.float().cpu()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
 
 from dynamicrag_cli.adapters.retrievers.dense import encode, load_encoder
 from dynamicrag_cli.adapters.teachers.settings import TeacherSettings
@@ -43,7 +44,7 @@ class BiEncoder:
 
     def relevance(self, pairs: Sequence[tuple[str, str, str]]) -> list[float]:
         """Relevance of each (question, title, text) in [0, 1]."""
-        return [float(value) for value in 1 / (1 + np.exp(-(self.slope * self._cosines(pairs) + self.offset)))]
+        return [float(value) for value in expit(self.slope * self._cosines(pairs) + self.offset)] if pairs else []
 
     def _cosines(self, pairs: Sequence[tuple[str, str, str]]) -> np.ndarray:
         questions = self._embed([question for question, _, _ in pairs])

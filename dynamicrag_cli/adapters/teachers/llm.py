@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
 
 from dynamicrag_cli.core.engine import ChatRequest, Engine
 from dynamicrag_cli.core.prompts import PromptSet
@@ -23,5 +24,5 @@ class LlmTeacher:
             ChatRequest(str(number), self.prompts.relevance(question, Candidate(id="passage", title=title, text=text)))
             for number, (question, title, text) in enumerate(pairs)
         ]
-        scores = np.asarray(self.engine.score(requests, ["Yes", "No"]))
-        return [float(value) for value in 1 / (1 + np.exp(scores[:, 1] - scores[:, 0]))]
+        scores = np.asarray(self.engine.score(requests, ["Yes", "No"])).reshape(-1, 2)
+        return [float(value) for value in expit(scores[:, 0] - scores[:, 1])]

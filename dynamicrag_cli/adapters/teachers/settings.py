@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class TeacherSettings:
     """How a teacher runs; neither changes its scores."""
 
-    device: str = "cpu"
+    device: str | None = None
     batch_size: int = 32
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,24 +97,26 @@ def test_log_probabilities_are_those_of_the_model(engine: HfEngine, model, token
     assert completion.logprobs == pytest.approx(expected, abs=1e-4)
 
 
+def texts(engine: HfEngine, requests: list[ChatRequest], options: SamplingOptions = DRAWN) -> list[list[str]]:
+    return [[completion.text for completion in group] for group in engine.chat(requests, options)]
+
+
 def test_samples_differ_by_number_key_and_seed_alone(engine: HfEngine) -> None:
-    groups = engine.chat(REQUESTS, DRAWN)
-    assert groups == engine.chat(REQUESTS, DRAWN)
-    assert len({c.text for c in groups[0]}) > 1
-    renamed = [ChatRequest("other", r.chat) for r in REQUESTS[:1]]
-    assert engine.chat(renamed, DRAWN)[0] != groups[0]
-    reseeded = SamplingOptions(n=3, temperature=1.0, top_p=0.9, max_new_tokens=6, seed=6)
-    assert engine.chat(REQUESTS[:1], reseeded)[0] != groups[0]
+    drawn = texts(engine, REQUESTS)
+    assert drawn == texts(engine, REQUESTS)
+    assert all(len(set(group)) > 1 for group in drawn)
+    assert texts(engine, [ChatRequest("other", r.chat) for r in REQUESTS])[0] != drawn[0]
+    assert texts(engine, REQUESTS, replace(DRAWN, seed=6))[0] != drawn[0]
+    assert texts(engine, [ChatRequest("q3", REQUESTS[0].chat), ChatRequest("q3", REQUESTS[0].chat)]) == [drawn[0]] * 2
 
 
 def test_a_sample_does_not_depend_on_the_batch(engine: HfEngine, tiny_lm: Path) -> None:
-    texts = [[c.text for c in group] for group in engine.chat(REQUESTS, DRAWN)]
-    alone = [[c.text for c in engine.chat([request], DRAWN)[0]] for request in REQUESTS]
-    turned = [[c.text for c in group] for group in engine.chat(REQUESTS[::-1], DRAWN)][::-1]
+    together = texts(engine, REQUESTS)
+    assert [texts(engine, [request])[0] for request in REQUESTS] == together
+    assert texts(engine, REQUESTS[::-1])[::-1] == together
     small = HfEngine(str(tiny_lm), EngineSettings(device="cpu", batch_tokens=1))
-    assert texts == alone == turned == [[c.text for c in group] for group in small.chat(REQUESTS, DRAWN)]
-    fewer = SamplingOptions(n=2, temperature=1.0, top_p=0.9, max_new_tokens=6, seed=5)
-    assert [[c.text for c in group] for group in engine.chat(REQUESTS, fewer)] == [group[:2] for group in texts]
+    assert texts(small, REQUESTS) == together
+    assert texts(engine, REQUESTS, replace(DRAWN, n=2)) == [group[:2] for group in together]
 
 
 def test_n_samples_without_temperature_are_one_and_the_same(engine: HfEngine) -> None:
@@ -140,6 +143,19 @@ def test_tokens_are_drawn_with_the_models_probabilities_inside_the_nucleus() -> 
     assert torch.allclose(shares(SamplingOptions(temperature=1.0, top_p=0.7)), torch.tensor([2 / 3, 1 / 3, 0, 0]), atol=0.03)
     cooled = (chances.log() / 0.5).softmax(-1)
     assert torch.allclose(shares(SamplingOptions(temperature=0.5)), cooled, atol=0.03)
+
+
+def test_the_noise_is_gumbels_and_anew_at_every_step() -> None:
+    size = 20000
+    streams = [hf._Gumbel(seed, key, sample) for seed, key, sample in ((0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1))]
+    draws = torch.stack([stream.noise(step, size) for stream in streams for step in range(3)])
+    assert torch.allclose(draws.mean(dim=1), torch.tensor(0.5772), atol=0.05)
+    assert torch.allclose(draws.std(dim=1), torch.tensor(1.2825), atol=0.05)
+    between = torch.corrcoef(draws) - torch.eye(len(draws))
+    assert between.abs().max() < 0.05
+    assert torch.equal(streams[0].noise(1, size), draws[1])
+    # Nor is one step the other, shifted.
+    assert not {*draws[0].tolist()} & {*draws[1].tolist()[:100]}
 
 
 def test_the_nucleus_always_holds_the_likeliest_token() -> None:

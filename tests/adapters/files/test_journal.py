@@ -71,7 +71,7 @@ def test_publish_writes_records_rejects_and_counts(tmp_path: Path) -> None:
     assert target.read_bytes() == b'{"id":"a","title":"","text":"x"}\n{"id":"b","title":"","text":"x"}\n'
     assert rejects.read_bytes() == b'{"line":2,"id":null,"reason":"why"}\n'
     assert (counts, notes) == (Counter({"": 2, "rejects": 1}), Counter(short=2))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.rejects.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.partial", "out.rejects.jsonl"]
 
 
 def test_publish_removes_the_rejects_of_an_earlier_run(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_publish_removes_the_rejects_of_an_earlier_run(tmp_path: Path) -> None:
     rejects.write_text("old")
     journal_of(partial, A)
     publish(partial, {"": target}, rejects, None)
-    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl", "out.partial"]
 
 
 def test_publish_deals_records_out_to_several_files(tmp_path: Path) -> None:

@@ -38,9 +38,6 @@ def test_a_store_may_be_empty(tmp_path: Path) -> None:
         lambda folder: (folder / "offsets.npy").write_bytes(b"nonsense"),
         pytest.param(
             lambda folder: (folder / "offsets.npy").write_bytes(b""),
-            marks=pytest.mark.xfail(
-                strict=True, reason="store.py:37: numpy raises EOFError for an empty file, which is not caught"
-            ),
         ),
     ],
     ids=["no-passages", "no-offsets", "cut-passages", "broken-offsets", "empty-offsets"],

@@ -32,9 +32,6 @@ def test_nothing_to_score(tiny_t5: Path) -> None:
     assert MonoT5(str(tiny_t5), TeacherSettings()).relevance([]) == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="monot5.py: a passage over 512 tokens is cut from the right, with it 'Relevant:', the cue of the model"
-)
 def test_a_long_passage_keeps_the_cue_at_the_end_of_the_prompt(tiny_t5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teacher = MonoT5(str(tiny_t5), TeacherSettings())
     seen = []
