@@ -141,7 +141,7 @@ check: $(READY) ## Lint, types, layers, toy pack, pipeline files
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
 	$(VENV)/bin/python examples/toy/check_pack.py
-	@for file in pipelines/*.yaml; do DRAG_DATA=$${DRAG_DATA:-data} $(DRAG) check $$file || exit; done
+	@for file in pipelines/*.yaml; do DRAG_DATA=$${DRAG_DATA:-data} SMOKE=$${SMOKE:-smoke} $(DRAG) check $$file || exit; done
 
 test: $(READY) $(TRAIN_VENV)/.ready ## Run all tests but the slow ones
 	$(VENV)/bin/pytest -m 'not slow and not real_data'
