@@ -26,10 +26,14 @@ QUESTIONS := $(strip $(call setting,questions))
 ROWS := $(strip $(call setting,rows))
 DENSE := $(shell grep -q '^  dense:' $(CONFIG) 2>/dev/null && echo $(RUN)/dense/manifest.json)
 MODELS := $(if $(filter models/%,$(call setting,model) $(call setting,encoder)),models/.fetched)
+# FRESH=1 throws away what an interrupted run with other settings has left.
 WITH := --config $(CONFIG)
+ANEW := $(if $(FRESH),--fresh)
 READY := $(VENV)/.ready
+# Whoever brings a trainer of their own (DRAG_TRAINER) needs no second environment.
+TRAIN_READY := $(if $(filter $(TRAIN_VENV)/%,$(DRAG_TRAINER)),$(TRAIN_VENV)/.ready)
 
-.PHONY: help setup models demo all check test test-slow lint clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo infer eval
+.PHONY: help setup models demo all check test test-slow clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo infer eval
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -69,8 +73,8 @@ comma := ,
 demo: setup ## Run the whole loop on the toy corpus (or CONFIG=…) and print the table
 	@$(DRAG) check $(CONFIG)
 	@$(MAKE) --no-print-directory all CONFIG=$(CONFIG)
-	@echo; echo "Ask it something:"
-	@echo "  $(DRAG) infer --question 'Which town gave mozzarella di bufala its fame?' --index $(RUN)/bm25 --model $(RUN)/sft"
+	@echo; echo "Ask it something over the same corpus:"
+	@echo "  $(DRAG) infer --question '…' --index $(RUN)/bm25 --model $(RUN)/sft"
 
 all: eval ## Run every stage of CONFIG up to the table of results
 
@@ -95,37 +99,37 @@ $(CORPUS) $(filter-out runs/real/questions.jsonl.gz,$(QUESTIONS)):
 	@echo "$@: no such file; $(CONFIG) names it in its run section" >&2; exit 4
 
 $(RUN)/bm25/manifest.json: $(CORPUS) $(CONFIG) | $(READY)
-	$(DRAG) index $(CORPUS) -o $(RUN)/bm25 $(WITH)
+	$(DRAG) index $(CORPUS) -o $(RUN)/bm25 $(WITH) $(ANEW)
 
 $(RUN)/dense/manifest.json: $(CORPUS) $(CONFIG) $(MODELS) | $(READY)
-	$(DRAG) index $(CORPUS) -o $(RUN)/dense $(WITH) --variant dense
+	$(DRAG) index $(CORPUS) -o $(RUN)/dense $(WITH) $(ANEW) --variant dense
 
 $(RUN)/candidates.jsonl: $(QUESTIONS) $(RUN)/bm25/manifest.json $(DENSE) $(CONFIG)
-	$(DRAG) retrieve $(QUESTIONS) -o $@ --index $(RUN)/bm25 $(if $(DENSE),--index $(RUN)/dense) $(WITH)
+	$(DRAG) retrieve $(QUESTIONS) -o $@ --index $(RUN)/bm25 $(if $(DENSE),--index $(RUN)/dense) $(WITH) $(ANEW)
 
 $(RUN)/labelled.jsonl: $(RUN)/candidates.jsonl $(CONFIG) $(MODELS)
-	$(DRAG) rerank-teacher $< -o $@ $(WITH)
+	$(DRAG) rerank-teacher $< -o $@ $(WITH) $(ANEW)
 
 $(RUN)/bc/manifest.json: $(RUN)/labelled.jsonl $(CONFIG)
-	$(DRAG) build-bc $< -o $(RUN)/bc $(WITH)
+	$(DRAG) build-bc $< -o $(RUN)/bc $(WITH) $(ANEW)
 
-$(RUN)/sft/manifest.json: $(RUN)/bc/manifest.json $(CONFIG)
-	$(DRAG) train sft --data $(RUN)/bc -o $(RUN)/sft --gpus $(GPUS) $(WITH)
+$(RUN)/sft/manifest.json: $(RUN)/bc/manifest.json $(CONFIG) | $(TRAIN_READY)
+	$(DRAG) train sft --data $(RUN)/bc -o $(RUN)/sft --gpus $(GPUS) $(WITH) $(ANEW)
 
 $(RUN)/sampled.jsonl: $(RUN)/bc/manifest.json $(RUN)/sft/manifest.json $(CONFIG)
-	$(DRAG) sample $(RUN)/bc/dpo_pool.jsonl -o $@ $(WITH)
+	$(DRAG) sample $(RUN)/bc/dpo_pool.jsonl -o $@ $(WITH) $(ANEW)
 
 $(RUN)/rewarded.jsonl: $(RUN)/sampled.jsonl $(CONFIG)
-	$(DRAG) reward $< -o $@ $(WITH)
+	$(DRAG) reward $< -o $@ $(WITH) $(ANEW)
 
 $(RUN)/dpo-data/manifest.json: $(RUN)/rewarded.jsonl $(CONFIG)
-	$(DRAG) build-dpo $< -o $(RUN)/dpo-data $(WITH)
+	$(DRAG) build-dpo $< -o $(RUN)/dpo-data $(WITH) $(ANEW)
 
-$(RUN)/dpo/manifest.json: $(RUN)/dpo-data/manifest.json $(RUN)/sft/manifest.json $(CONFIG)
-	$(DRAG) train dpo --data $(RUN)/dpo-data -o $(RUN)/dpo --gpus $(GPUS) $(WITH)
+$(RUN)/dpo/manifest.json: $(RUN)/dpo-data/manifest.json $(RUN)/sft/manifest.json $(CONFIG) | $(TRAIN_READY)
+	$(DRAG) train dpo --data $(RUN)/dpo-data -o $(RUN)/dpo --gpus $(GPUS) $(WITH) $(ANEW)
 
 $(RUN)/predictions/%.jsonl: $(RUN)/candidates.jsonl $(RUN)/sft/manifest.json $(RUN)/dpo/manifest.json $(CONFIG)
-	$(DRAG) infer $< -o $@ $(WITH) --variant $*
+	$(DRAG) infer $< -o $@ $(WITH) $(ANEW) --variant $*
 
 # The table is printed every time; everything before it only when something changed.
 $(RUN)/report.json: $(ROWS:%=$(RUN)/predictions/%.jsonl) $(QUESTIONS) $(CONFIG) FORCE
@@ -144,7 +148,7 @@ check: $(READY) ## Lint, types, layers, toy pack, pipeline files
 	@for file in pipelines/*.yaml; do DRAG_DATA=$${DRAG_DATA:-data} SMOKE=$${SMOKE:-smoke} $(DRAG) check $$file || exit; done
 
 test: $(READY) $(TRAIN_VENV)/.ready ## Run all tests but the slow ones
-	$(VENV)/bin/pytest -m 'not slow and not real_data'
+	$(VENV)/bin/pytest -n auto -m 'not slow and not real_data'
 
 test-slow: setup ## Run the tests that load the packaged language model, and those on DRAG_DATA if it is set
 	$(VENV)/bin/pytest -m 'slow$(if $(DRAG_DATA), or real_data)'

@@ -45,6 +45,7 @@ def train(text: str, act: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if act in ("die", "tear"):
         (folder / "checkpoint-1").mkdir()
+        (folder / "checkpoint-1/trainer_state.json").write_text("{}")
         if act == "tear":
             with (folder / "trainer_log.jsonl").open("a") as file:
                 file.write('{"current_steps": 2, "lo')

@@ -85,7 +85,9 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first N re
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 Split = Annotated[
     str | None,
-    typer.Option(parser=one_of("split", ("train", "dev")), metavar="train|dev", help="Use only the questions of this split."),
+    typer.Option(
+        parser=one_of("split", ("train", "dev", "test")), metavar="train|dev|test", help="Use only the questions of this split."
+    ),
 ]
 DevShare = Annotated[float, typer.Option(min=0, max=1, help="Share of questions without a split that go to dev.")]
 Templates = Annotated[

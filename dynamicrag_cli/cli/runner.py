@@ -22,7 +22,7 @@ import typer
 
 from dynamicrag_cli.adapters.files import journal as journals
 from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder, lines
-from dynamicrag_cli.adapters.files.manifest import file_hash, identity, read_manifest, write_manifest
+from dynamicrag_cli.adapters.files.manifest import file_hash, identity, manifest_path, read_manifest, write_manifest
 from dynamicrag_cli.cli.config import command_words
 from dynamicrag_cli.cli.console import progress, say
 from dynamicrag_cli.cli.options import settings_of
@@ -47,11 +47,13 @@ class Stage:
     Attributes:
         reads: Record type of the input.
         writes: Record type by file stem for a stage that writes a folder; `{"": kind}` for one output file.
-        process: Records in, one outcome per record out; called once per chunk. Built on first use by `prepare`.
+        prepare: Loads models and returns the stage's function (records in, one outcome per record out, called once per chunk);
+            called only when there is work.
         keep: Whether a record is read at all (splits); records that are not kept are counted as skipped.
         note: Words to count about each written record (statuses), for the manifest.
         extra: Files to add to an output folder, by name, from the number of records per file.
         facts: More entries for the manifest, filled while the stage runs.
+        templates_hash: Hash of the prompts that the stage renders, if it renders any.
     """
 
     reads: type[Record]
@@ -82,8 +84,6 @@ def fingerprint(ctx: typer.Context, source: str | None, templates_hash: str | No
 
 def is_fresh(output: Path, wanted: dict[str, Any]) -> bool:
     """Whether a finished output of the same fingerprint exists; its manifest is then touched, so that make sees it as new."""
-    from dynamicrag_cli.adapters.files.manifest import manifest_path
-
     if output.exists() and read_manifest(output).get("fingerprint") == wanted:
         output.touch()
         manifest_path(output).touch()
@@ -108,8 +108,9 @@ def run_stage(ctx: typer.Context, source: str, output: str, stage: Stage) -> Non
         check_folder_target(target, _kinds(stage))
     wanted = fingerprint(ctx, source, stage.templates_hash)
     if not ctx.params.get("fresh") and source != STREAM and is_fresh(target, wanted):
+        target.with_name(target.name + ".partial").unlink(missing_ok=True)
         say(f"{wanted['command']}: {output} is up to date")
-        _check_rejects(ctx, read_manifest(target)["counts"], target)
+        _check_rejects(ctx, read_manifest(target)["counts"], target if single else manifest_path(target))
         return
     _Run(ctx, source, target, stage, wanted).go()
 
@@ -206,6 +207,9 @@ class _Run:
             home.mkdir()
         targets = {"": self.target} if single else {stem: home / f"{stem}.jsonl" for stem in self.stage.writes}
         rejects = home / (f"{_stem(self.target)}.rejects.jsonl" if single else "rejects.jsonl")
+        if single:
+            # From here on the output is being replaced: the manifest of the old one must not vouch for the new.
+            manifest_path(self.target).unlink(missing_ok=True)
         counts, notes = journals.publish(partial, targets, rejects, self.stage.note)
         n_rejected = counts.pop("rejects", 0)
         for name, text in (self.stage.extra(counts) if self.stage.extra else {}).items():
@@ -228,10 +232,10 @@ class _Run:
             rejects = self.target / rejects.name
         partial.unlink()
         _report(self.wanted["command"], manifest, self.target, rejects)
-        _check_rejects(self.ctx, manifest["counts"], rejects)
+        _check_rejects(self.ctx, manifest["counts"], self.target if single else manifest_path(self.target))
 
 
-def _check_rejects(ctx: typer.Context, counts: dict[str, int], where: object) -> None:
+def _check_rejects(ctx: typer.Context, counts: dict[str, int], where: Path | None = None) -> None:
     """Say by the exit code that more was rejected than is allowed; what was not is in the output all the same."""
     n_in, n_rejected = counts["in"], counts["rejected"]
     if n_in and n_rejected / n_in > float(ctx.params.get("max_reject_rate", 0.01)):
@@ -292,7 +296,7 @@ def _to_stdout(ctx: typer.Context, source: str, stage: Stage) -> None:
             else:
                 sys.stdout.buffer.write(encoder.encode(outcome) + b"\n")
         sys.stdout.buffer.flush()
-    _check_rejects(ctx, {"in": n_in, "rejected": n_rejected}, "the messages above")
+    _check_rejects(ctx, {"in": n_in, "rejected": n_rejected})
 
 
 def _stem(path: Path) -> str:

@@ -274,10 +274,9 @@ def _write_groups(data: Path, datasets: list[str], folder: Path, *, ranking: boo
     groups: dict[str, list[bytes]] = {}
     for name in datasets:
         for _, line in lines(str(data / f"{name}.jsonl")):
-            example = json.loads(line)
+            example = json.loads(line)["id"]
             # The copies of a question's cloning example are numbered: id#0, id#1, …
-            copied = not ranking and example["role"] == "reranker"
-            question = example["id"].rpartition("#")[0] if copied else example["id"]
+            question = example.rpartition("#")[0] if name == "reranker_bc" else example
             groups.setdefault(question, []).append(line.rstrip(b"\r\n") + b"\n")
     folder.mkdir(exist_ok=True)
     names = sorted(groups, key=lambda name: unit_hash("group", seed, name))
@@ -304,6 +303,10 @@ def _prepare(building: Path, wanted: dict[str, Any], *, fresh: bool) -> None:
             f"{building} holds an unfinished training with other settings:\n  {changed}\n"
             "Repeat the command with its settings to finish it, or type --fresh to throw it away."
         )
+    for checkpoint in building.rglob("checkpoint-*"):
+        # Its state is written last; a checkpoint without it was torn by a kill, and the trainer would stumble over it.
+        if not (checkpoint / "trainer_state.json").exists():
+            shutil.rmtree(checkpoint)
     if building.exists() and (fresh or found != wanted or not any(building.rglob("checkpoint-*"))):
         # LLaMA-Factory goes on from a checkpoint and refuses a folder that holds anything else.
         shutil.rmtree(building)

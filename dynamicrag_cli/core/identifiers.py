@@ -49,8 +49,8 @@ def parse_selection(reply: str | None, n_candidates: int, *, truncated: bool = F
         return Selection((), "failed")
     text = reply.strip()
     if not text:
-        return Selection((), "empty")
-    if text.strip(".`*'\"[] ").lower() == NONE_REPLY.lower():
+        return Selection((), "truncated" if truncated else "empty")
+    if not truncated and text.strip(".`*'\"[] ").lower() == NONE_REPLY.lower():
         return Selection((), "none")
     numbers, form = _numbers(text)
     if not numbers:

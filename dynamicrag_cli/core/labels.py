@@ -20,6 +20,12 @@ def short_answers(question: Question) -> list[str]:
     return [answer for answer in strings if normalize(answer) and normalize(answer) not in _NO_SPAN]
 
 
+def references(question: Question) -> list[str]:
+    """The texts that a good answer is like: the long answers where there are some, else the answers, else all short ones."""
+    long_answers = [str(answer) for answer in question.meta.get("long_answers") or []]
+    return long_answers or question.answers or short_answers(question)
+
+
 def has_answer(doc: Candidate, answers: list[str]) -> bool:
     """Whether title or text hold one of the answers as a token sequence."""
     return any(holds_answer(f"{doc.title} {doc.text}", answer) for answer in answers)

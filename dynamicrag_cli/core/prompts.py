@@ -21,10 +21,10 @@ TEMPLATE_FILES = ("passage.jinja", *(f"{name}.{turn}.jinja" for name in PROMPTS 
 
 # Control tokens of the chat families in use, whatever the tokenizer at hand: <|im_end|>, <s>, <start_of_turn>, [INST], <<SYS>>.
 _GENERIC_CONTROL = re.compile(r"<\|[^<>|]{1,60}\|>|</?s>|<(?:bos|eos|pad|unk)>|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>")
-_BRACKETED_NUMBER = re.compile(r"\[\s*(\d+)\s*\]")
+_BRACKETED_NUMBER = re.compile(r"\[\s*(\d+(?:\s*[,;-]\s*\d+)*)\s*\]")
 _LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 # Control characters, zero-width characters, soft hyphens and marks that turn the reading direction.
-_INVISIBLE = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f\xad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_INVISIBLE = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _PASSES = 5
 
 

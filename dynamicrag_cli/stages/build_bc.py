@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dynamicrag_cli.core.identifiers import format_selection
+from dynamicrag_cli.core.labels import references
 from dynamicrag_cli.core.prompts import PromptSet
 from dynamicrag_cli.core.records import ChatExample, LabelledQuestion, Record
 from dynamicrag_cli.core.splits import generator, split_of, training_part
@@ -59,9 +60,14 @@ def _emit(record: LabelledQuestion, target: Target, prompts: PromptSet, options:
     files: dict[str, list[Record]] = {
         RERANKER_FILE: [_reranker_example(record, chosen, copy, prompts, options.seed) for copy in range(options.copies)]
     }
-    if record.answers:
+    if references(record) and not _evidence_was_missed(record, chosen):
         files[GENERATOR_FILE] = [_generator_example(record, chosen, prompts)]
     return Emission("SFT part, target None" if not chosen else "SFT part", files)
+
+
+def _evidence_was_missed(record: LabelledQuestion, chosen: tuple[int, ...]) -> bool:
+    """Whether there is evidence that retrieval did not bring: to answer without it would be taught as guessing."""
+    return not chosen and bool(record.gold_passage_ids)
 
 
 def _reranker_example(record: LabelledQuestion, chosen: tuple[int, ...], copy: int, prompts: PromptSet, seed: int) -> ChatExample:
@@ -81,4 +87,4 @@ def _reranker_example(record: LabelledQuestion, chosen: tuple[int, ...], copy: i
 
 def _generator_example(record: LabelledQuestion, chosen: tuple[int, ...], prompts: PromptSet) -> ChatExample:
     chat = prompts.generator(record, [record.docs[position] for position in chosen])
-    return ChatExample(id=record.id, role="generator", system=chat.system, user=chat.user, assistant=record.answers[0])
+    return ChatExample(id=record.id, role="generator", system=chat.system, user=chat.user, assistant=references(record)[0])

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from dynamicrag_cli.core.identifiers import WELL_FORMED
+from dynamicrag_cli.core.labels import references
 from dynamicrag_cli.core.metrics import METRICS, rouge_l
 from dynamicrag_cli.core.records import Reward, RewardedQuestion, Rollout, SampledQuestion, extend
 from dynamicrag_cli.core.rewards import MODEL_TERMS, length_reward, total
@@ -35,7 +36,7 @@ def reward(records: Sequence[SampledQuestion], weights: dict[str, float], model_
 
 
 def _is_answerable(record: SampledQuestion) -> bool:
-    return bool(record.answers or record.meta.get("qa_pairs") or record.meta.get("long_answers"))
+    return bool(references(record))
 
 
 def _finite(value: float | None) -> float | None:
@@ -58,7 +59,7 @@ def _pure_terms(record: SampledQuestion, rollout: Rollout, weights: dict[str, fl
         elif name == "em":
             terms[name] = METRICS[is_right(task)](rollout.answer, record.answers, record.meta, task)
         elif name == "rouge":
-            terms[name] = rouge_l(rollout.answer, record.meta.get("long_answers") or record.answers)
+            terms[name] = rouge_l(rollout.answer, references(record))
         else:
             terms[name] = length_reward(len(rollout.selection)) if rollout.status in WELL_FORMED else None
     return terms

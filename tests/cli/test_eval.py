@@ -116,7 +116,7 @@ def test_wrong_calls(drag, gold: Path, tmp_path: Path) -> None:
     for arguments, code, words in (
         ([path], 2, "--gold"),
         ([path, twin, "--gold", gold], 2, "one name"),
-        ([path, "--gold", gold, "--split", "test"], 2, "dev"),
+        ([path, "--gold", gold, "--split", "final"], 2, "dev"),
         ([tmp_path / "nowhere.jsonl", "--gold", gold], 4, "no such file"),
         ([path, "--gold", tmp_path / "nowhere.jsonl"], 4, "no such file"),
         ([path, "--gold", empty], 4, "no gold questions"),

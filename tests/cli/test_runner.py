@@ -254,7 +254,8 @@ def test_a_folder_stage_writes_its_files_rejects_and_registry(tmp_path: Path, dr
     for stem, count in manifest["counts"]["out"].items():
         assert len(read(tmp_path / f"bc/{stem}.jsonl")) == count
     assert len(read(tmp_path / "bc/rejects.jsonl")) == 1
-    assert drag("build-bc", tmp_path / "l.jsonl", "-o", tmp_path / "bc").err.endswith("is up to date\n")
+    assert drag("build-bc", tmp_path / "l.jsonl", "-o", tmp_path / "bc", "--max-reject-rate", 1).err.endswith("is up to date\n")
+    assert drag("build-bc", tmp_path / "l.jsonl", "-o", tmp_path / "bc").code == 6
     assert drag("build-bc", tmp_path / "l.jsonl", "-o", "-").code in (2, 4)
 
 

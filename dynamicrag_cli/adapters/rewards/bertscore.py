@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from dynamicrag_cli.adapters.pretrained import load, pick_device
+from dynamicrag_cli.core.labels import references
 from dynamicrag_cli.core.records import SampledQuestion
 
 _MAX_TOKENS = 512
@@ -28,9 +29,9 @@ class BertScore:
 
     def __call__(self, jobs: Sequence[tuple[SampledQuestion, str]]) -> list[float | None]:
         """BERTScore F1 of each answer in [0, 1], the best over its gold answers."""
-        texts = {answer for _, answer in jobs} | {gold for record, _ in jobs for gold in record.answers}
+        texts = {answer for _, answer in jobs} | {gold for record, _ in jobs for gold in references(record)}
         vectors = self._embed(sorted(text for text in texts if text.strip()))
-        return [max((self._f1(vectors, answer, gold) for gold in record.answers), default=0.0) for record, answer in jobs]
+        return [max((self._f1(vectors, answer, gold) for gold in references(record)), default=0.0) for record, answer in jobs]
 
     @torch.inference_mode()
     def _embed(self, texts: list[str]) -> dict[str, torch.Tensor]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from dynamicrag_cli.core.engine import ChatRequest, Engine, SamplingOptions
+from dynamicrag_cli.core.labels import references
 from dynamicrag_cli.core.prompts import PromptSet
 from dynamicrag_cli.core.records import SampledQuestion
 from dynamicrag_cli.core.rewards import parse_judgement
@@ -20,7 +21,7 @@ class Judge:
         """The grade of each answer in [0, 1]; None where the judge failed or gave no number."""
         distinct = {(record.id, answer): record for record, answer in jobs}
         requests = [
-            ChatRequest(f"judge:{name}:{answer}", self.prompts.judge(record.question, record.answers, answer))
+            ChatRequest(f"judge:{name}:{answer}", self.prompts.judge(record.question, references(record), answer))
             for (name, answer), record in distinct.items()
         ]
         replies = self.engine.chat(requests, SamplingOptions(max_new_tokens=_MAX_NEW_TOKENS))

@@ -51,8 +51,11 @@ def environment(use_cpu: bool, gpus: int) -> dict[str, str]:
     extra = {"DISABLE_VERSION_CHECK": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
     if use_cpu:
         extra["CUDA_VISIBLE_DEVICES"] = ""
-    elif gpus > 1:
-        extra |= {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": str(gpus)}
+    else:
+        # Without it LLaMA-Factory takes every GPU of the machine.
+        extra["NPROC_PER_NODE"] = str(gpus)
+        if gpus > 1:
+            extra["FORCE_TORCHRUN"] = "1"
     return {**os.environ, **extra}
 
 

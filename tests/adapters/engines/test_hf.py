@@ -1,6 +1,7 @@
 """The `hf` engine on a tiny random model, against what transformers itself does."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -246,5 +247,8 @@ def test_stop_tokens_are_those_of_tokenizer_and_generation_config(tiny_lm: Path,
 
 def test_scoring_a_prompt_over_the_context_does_not_pass_in_silence(tiny_lm: Path) -> None:
     short = HfEngine(str(tiny_lm), EngineSettings(device="cpu", max_model_len=64))
-    with pytest.raises(Exception, match="context"):
-        short.score(REQUESTS, ["Yes", "No"])
+    long = ChatRequest("long", Chat("s", "Danube " * 80))
+    fits = HfEngine(str(tiny_lm), EngineSettings(device="cpu")).score([REQUESTS[0]], ["Yes", "No"])
+    (over, under) = short.score([long, ChatRequest("x", Chat("s", "u"))], ["Yes", "No"])
+    assert all(math.isnan(value) for value in over)
+    assert all(value < 0 for value in [*under, *fits[0]])
