@@ -96,6 +96,8 @@ def infer(
         own, others = (prompts_for(templates, (e or answerer).control_tokens) for e in (policy, answerer))
         return lambda records: rollouts.infer(records, chosen, policy, answerer, own, others, drawing)
 
+    if question is not None and (source is not None or output != "-"):
+        raise UsageError("--question answers one question on stdout; leave IN and -o away")
     if question is not None:
         _one_question(question, dataset, index or [], top_k, prepare, as_json=as_json)
         return

@@ -143,3 +143,8 @@ def test_a_tiny_model_selects_and_answers(drag, tmp_path: Path, tiny_lm: Path) -
     assert done.code == 0, done.err
     assert [r["rollout"]["status"] for r in read(tmp_path / "out.jsonl")]
     assert all(r["rollout"]["raw"] is not None for r in read(tmp_path / "out.jsonl"))
+
+
+def test_one_question_takes_neither_a_file_nor_an_output(drag, tmp_path: Path) -> None:
+    done = drag("infer", tmp_path / "in.jsonl", "--question", "Why?", "--selector", "all", "--reader", "x")
+    assert (done.code, "leave IN and -o away" in done.err) == (2, True)

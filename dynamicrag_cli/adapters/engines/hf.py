@@ -1,9 +1,10 @@
 """The `hf` engine: transformers, batched by length, one prefill for all samples of a prompt."""
 
+import functools
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +15,23 @@ from dynamicrag_cli.adapters.pretrained import load, pick_device
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError, InputError
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def _explains_memory(method: Callable[P, R]) -> Callable[P, R]:
+    """Make an error for people of an exhausted memory, wherever in the method it shows."""
+
+    @functools.wraps(method)
+    def guarded(*arguments: P.args, **options: P.kwargs) -> R:
+        try:
+            return method(*arguments, **options)
+        except torch.OutOfMemoryError as error:
+            raise EngineError("out of memory; lower --batch-tokens") from error
+
+    return guarded
 
 
 class HfEngine:
@@ -50,6 +67,7 @@ class HfEngine:
         text = self.tokenizer.apply_chat_template(request.chat.messages(), tokenize=False, add_generation_prompt=True)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    @_explains_memory
     def chat(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
         """Texts for all requests: shape (len(requests), options.n)."""
         prompts = [self.encode(request) for request in requests]
@@ -87,10 +105,7 @@ class HfEngine:
 
     @torch.inference_mode()
     def _generate(self, prompts: list[list[int]], keys: list[str], n: int, options: SamplingOptions) -> list[list[Completion]]:
-        try:
-            logits, cache, mask = self._prefill(prompts, n)
-        except torch.OutOfMemoryError as error:
-            raise EngineError(f"out of memory in a batch of {len(prompts)} prompts; lower --batch-tokens") from error
+        logits, cache, mask = self._prefill(prompts, n)
         rows = len(prompts) * n
         samplers = [_Gumbel(options.seed, key, sample) for key in keys for sample in range(n)]
         tokens: list[list[int]] = [[] for _ in range(rows)]
@@ -144,6 +159,7 @@ class HfEngine:
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.device)
         return ids, mask
 
+    @_explains_memory
     @torch.inference_mode()
     def score(self, requests: Sequence[ChatRequest], continuations: Sequence[str]) -> list[list[float]]:
         """Log-probability of each continuation as the start of the reply; continuations of one token share one forward pass."""

@@ -6,9 +6,8 @@ from typing import Any
 
 import faiss
 import numpy as np
-from sentence_transformers import SentenceTransformer
 
-from dynamicrag_cli.adapters.pretrained import load
+from dynamicrag_cli.adapters.encoder import encode, load_encoder
 from dynamicrag_cli.adapters.retrievers.store import PassageStore, text_of
 from dynamicrag_cli.core.errors import InputError, UsageError
 
@@ -49,19 +48,3 @@ class DenseIndex:
         """Rows and cosines, both of shape (n_questions, min(top_k, n_passages)), best first."""
         scores, rows = self.index.search(encode(self.encoder, list(questions), self.batch_size), min(top_k, len(self.store)))
         return rows, scores
-
-
-def load_encoder(model: str, device: str | None = None) -> SentenceTransformer:
-    """Load an encoder; remote code stays off.
-
-    Raises:
-        InputError: There is no such model.
-    """
-    encoder: SentenceTransformer = load("encoder", model, SentenceTransformer, device=device, trust_remote_code=False)
-    return encoder
-
-
-def encode(encoder: SentenceTransformer, texts: list[str], batch_size: int) -> np.ndarray:
-    """Unit vectors, float32, shape (n_texts, dimension); sentence-transformers batches by length."""
-    vectors = encoder.encode(texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
-    return np.ascontiguousarray(vectors, dtype=np.float32)

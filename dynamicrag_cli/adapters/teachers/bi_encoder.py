@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import expit
 
-from dynamicrag_cli.adapters.retrievers.dense import encode, load_encoder
+from dynamicrag_cli.adapters.encoder import encode, load_encoder
 from dynamicrag_cli.adapters.teachers.settings import TeacherSettings
 from dynamicrag_cli.core.errors import InputError
 
