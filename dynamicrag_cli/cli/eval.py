@@ -130,11 +130,11 @@ def _table(systems: list[dict[str, Any]]) -> Table:
     table.add_column("system")
     for name in used:
         table.add_column(_COLUMNS[name], justify="right", no_wrap=True)
-    for title in ("passages", "None", "malformed", "missing"):
+    for title in ("passages", "None", "malformed", "no answer", "missing"):
         table.add_column(title, justify="right")
     for system in systems:
         cells = [_cell(system["scores"].get(name), interval=name in _WITH_INTERVAL) for name in used]
-        shares = [f"{100 * system[name]:.0f} %" for name in ("none_share", "malformed_share")]
+        shares = [f"{100 * system[name]:.0f} %" for name in ("none_share", "malformed_share", "no_answer_share")]
         table.add_row(system["system"], *cells, f"{system['mean_passages']:.2f}", *shares, str(system["missing"]))
     return table
 

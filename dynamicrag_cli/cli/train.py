@@ -209,7 +209,8 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
     _prepare(building, wanted, fresh=params["fresh"])
     trained.mkdir(parents=True, exist_ok=True)
     if not params["shuffle"]:
-        _write_groups(data, datasets, building / "data", ranking=stage == "dpo", seed=params["seed"])
+        per_step = params["batch_size"] * params["accumulation"] * params["gpus"]
+        _write_groups(data, datasets, building / "data", ranking=stage == "dpo", seed=params["seed"], per_step=per_step)
     (building / "train.yaml").write_text(settings, encoding="utf-8")
     started = time.monotonic()
     env = llamafactory.environment(params["use_cpu"], params["gpus"])
@@ -269,8 +270,12 @@ def _datasets(data: Path, wanted: list[str]) -> list[str]:
     return found
 
 
-def _write_groups(data: Path, datasets: list[str], folder: Path, *, ranking: bool, seed: int) -> None:
-    """One training file in which the examples of a question follow one another, questions in a random order."""
+def _write_groups(data: Path, datasets: list[str], folder: Path, *, ranking: bool, seed: int, per_step: int) -> None:
+    """One training file in which the examples of a question follow one another, questions in a random order.
+
+    Raises:
+        UsageError: A step of `per_step` examples does not hold a question's group.
+    """
     groups: dict[str, list[bytes]] = {}
     for name in datasets:
         for _, line in lines(str(data / f"{name}.jsonl")):
@@ -279,7 +284,14 @@ def _write_groups(data: Path, datasets: list[str], folder: Path, *, ranking: boo
             question = example.rpartition("#")[0] if name == "reranker_bc" else example
             groups.setdefault(question, []).append(line.rstrip(b"\r\n") + b"\n")
     folder.mkdir(exist_ok=True)
-    names = sorted(groups, key=lambda name: unit_hash("group", seed, name))
+    largest = max(map(len, groups.values()))
+    if largest != per_step:
+        raise UsageError(
+            f"--in-groups puts a question into one step: its largest group has {largest} examples, but --batch-size times "
+            f"--accumulation (times --gpus) is {per_step}; set --accumulation so that they are equal"
+        )
+    # The few smaller groups come last, so that they shift no other across a step.
+    names = sorted(groups, key=lambda name: (len(groups[name]) < largest, unit_hash("group", seed, name)))
     (folder / f"{_GROUPED}.jsonl").write_bytes(b"".join(line for name in names for line in groups[name]))
     (folder / "dataset_info.json").write_text(json.dumps(dataset_info([_GROUPED], ranking=ranking)), encoding="utf-8")
 

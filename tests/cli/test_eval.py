@@ -58,7 +58,7 @@ def test_missing_malformed_and_failed_questions_count_as_failures_and_show(drag,
 def test_the_table_names_every_system_with_its_failures(drag, gold: Path, tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{name}.jsonl", [prediction(1)]) for name in ("untrained", "dpo-both")]
     table = drag("eval", *paths, "--gold", gold).err
-    assert all(word in table for word in ("untrained", "dpo-both", "malformed", "missing"))
+    assert all(word in table for word in ("untrained", "dpo-both", "malformed", "no answer", "missing"))
 
 
 def test_predictions_of_other_questions_are_exit_4(drag, gold: Path, tmp_path: Path) -> None:

@@ -162,13 +162,15 @@ def test_in_groups_the_examples_of_a_question_stand_together(work: Path, train, 
     suffixes = ("#0", "#1") if stage == "sft" else ("",)
     write(work / stage / f"{rerank}.jsonl", [{"id": f"{name}{suffix}"} for suffix in suffixes for name in names])
     write(work / stage / f"{answer}.jsonl", [{"id": name} for name in names])
-    done = train("ok", "--in-groups", stage=stage)
+    size = len(suffixes) + 1
+    refused = train("ok", "--in-groups", "--batch-size", 1, "--accumulation", size + 1, stage=stage)
+    assert (refused.code, f"has {size} examples" in refused.err) == (2, True)
+    done = train("ok", "--in-groups", "--batch-size", 1, "--accumulation", size, stage=stage)
     assert done.code == 0, done.err
     settings = yaml.safe_load((work / "model/train.yaml").read_text())
     assert (settings["dataset"], settings["dataset_dir"]) == ("grouped", f"{work}/model.partial/data")
     assert settings["disable_shuffling"] is True
     order = [record["id"] for record in read(work / "model/data/grouped.jsonl")]
-    size = len(suffixes) + 1
     groups = [order[start : start + size] for start in range(0, len(order), size)]
     assert all(group == [*(f"{group[-1]}{suffix}" for suffix in suffixes), group[-1]] for group in groups)
     asked = [group[-1] for group in groups]
@@ -182,7 +184,7 @@ def test_in_groups_an_id_may_hold_a_number_sign(work: Path, train) -> None:
     names = ["a#1", "a#2", "b#1", "b#2"]
     write(work / "sft/reranker_bc.jsonl", [{"id": f"{name}#0"} for name in names])
     write(work / "sft/generator_sft.jsonl", [{"id": name} for name in names])
-    train("ok", "--in-groups")
+    train("ok", "--in-groups", "--batch-size", 2, "--accumulation", 1)
     order = [record["id"] for record in read(work / "model/data/grouped.jsonl")]
     assert all(order[order.index(f"{name}#0") + 1] == name for name in names)
 
