@@ -12,12 +12,11 @@ from dynamicrag_cli.adapters.files.jsonl import lines
 from dynamicrag_cli.adapters.files.manifest import differences, identity, read_manifest, write_manifest
 from dynamicrag_cli.adapters.files.templates import render_training
 from dynamicrag_cli.adapters.trainers import llamafactory
-from dynamicrag_cli.adapters.trainers.registration import dataset_info
+from dynamicrag_cli.adapters.trainers.groups import GROUPED, write_groups
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import progress, say, write_stdout
 from dynamicrag_cli.cli.runner import InterruptedRunError, check_folder_target, fingerprint, is_fresh
 from dynamicrag_cli.core.errors import InputError, UsageError
-from dynamicrag_cli.core.splits import unit_hash
 
 app = typer.Typer(no_args_is_help=True, help="Train a model through LLaMA-Factory (an environment of its own).")
 
@@ -86,7 +85,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print LLaMA-Factory's Y
 ModelOut = Annotated[
     Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder of the new checkpoint.", show_default=False)
 ]
-_GROUPED = "grouped"
 _DEFAULT_TRAINER = "llamafactory-cli"
 
 
@@ -186,7 +184,7 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
     trained = building / "adapter" if lora else building
     slots = {name: params[name] for name in _SLOTS} | extra
     source = data if params["shuffle"] else building / "data"
-    slots |= {"datasets": datasets if params["shuffle"] else [_GROUPED], "data": str(source.resolve())}
+    slots |= {"datasets": datasets if params["shuffle"] else [GROUPED], "data": str(source.resolve())}
     slots |= {"output": str(trained.resolve()), "model": _resolved(params["model"])}
     settings = render_training(params["templates"], stage, slots)
     if params["dry_run"]:
@@ -210,7 +208,7 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
     trained.mkdir(parents=True, exist_ok=True)
     if not params["shuffle"]:
         per_step = params["batch_size"] * params["accumulation"] * params["gpus"]
-        _write_groups(data, datasets, building / "data", ranking=stage == "dpo", seed=params["seed"], per_step=per_step)
+        write_groups(data, datasets, building / "data", ranking=stage == "dpo", seed=params["seed"], per_step=per_step)
     (building / "train.yaml").write_text(settings, encoding="utf-8")
     started = time.monotonic()
     env = llamafactory.environment(params["use_cpu"], params["gpus"])
@@ -268,32 +266,6 @@ def _datasets(data: Path, wanted: list[str]) -> list[str]:
     if not found:
         raise InputError(f"{data}: holds none of {', '.join(wanted)} (it has {', '.join(known) or 'no examples at all'})")
     return found
-
-
-def _write_groups(data: Path, datasets: list[str], folder: Path, *, ranking: bool, seed: int, per_step: int) -> None:
-    """One training file in which the examples of a question follow one another, questions in a random order.
-
-    Raises:
-        UsageError: A step of `per_step` examples does not hold a question's group.
-    """
-    groups: dict[str, list[bytes]] = {}
-    for name in datasets:
-        for _, line in lines(str(data / f"{name}.jsonl")):
-            example = json.loads(line)["id"]
-            # The copies of a question's cloning example are numbered: id#0, id#1, …
-            question = example.rpartition("#")[0] if name == "reranker_bc" else example
-            groups.setdefault(question, []).append(line.rstrip(b"\r\n") + b"\n")
-    folder.mkdir(exist_ok=True)
-    largest = max(map(len, groups.values()))
-    if largest != per_step:
-        raise UsageError(
-            f"--in-groups puts a question into one step: its largest group has {largest} examples, but --batch-size times "
-            f"--accumulation (times --gpus) is {per_step}; set --accumulation so that they are equal"
-        )
-    # The few smaller groups come last, so that they shift no other across a step.
-    names = sorted(groups, key=lambda name: (len(groups[name]) < largest, unit_hash("group", seed, name)))
-    (folder / f"{_GROUPED}.jsonl").write_bytes(b"".join(line for name in names for line in groups[name]))
-    (folder / "dataset_info.json").write_text(json.dumps(dataset_info([_GROUPED], ranking=ranking)), encoding="utf-8")
 
 
 def _resolved(model: str) -> str:

@@ -1,0 +1,38 @@
+"""Examples of a question stand together, whole groups first, in an order that the seed decides."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dynamicrag_cli.adapters.trainers.groups import GROUPED, write_groups
+from dynamicrag_cli.core.errors import UsageError
+
+NAMES = [f"q{number}" for number in range(9)]
+
+
+def grouped(folder: Path, *, seed: int = 0, per_step: int = 3) -> list[str]:
+    copies = [{"id": f"{name}#{copy}"} for copy in (0, 1) for name in NAMES]
+    answers = [{"id": name} for name in NAMES[1:]]
+    for stem, rows in (("reranker_bc", copies), ("generator_sft", answers)):
+        (folder / f"{stem}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_groups(folder, ["reranker_bc", "generator_sft"], folder / "out", ranking=False, seed=seed, per_step=per_step)
+    return [json.loads(line)["id"] for line in (folder / f"out/{GROUPED}.jsonl").read_text().splitlines()]
+
+
+def test_whole_groups_come_first_and_short_ones_last(tmp_path: Path) -> None:
+    order = grouped(tmp_path)
+    assert order[-2:] == ["q0#0", "q0#1"]
+    for start in range(0, len(order) - 2, 3):
+        name = order[start + 2]
+        assert order[start : start + 3] == [f"{name}#0", f"{name}#1", name]
+
+
+def test_the_order_is_the_seeds(tmp_path: Path) -> None:
+    assert grouped(tmp_path) == grouped(tmp_path)
+    assert grouped(tmp_path, seed=1) != grouped(tmp_path)
+
+
+def test_a_step_that_does_not_hold_a_group_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="set --accumulation"):
+        grouped(tmp_path, per_step=4)
