@@ -56,7 +56,7 @@ def train(drag, trainer: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
 def rendered(done, work: Path) -> str:
     assert done.code == 0, done.err
-    return done.out.decode().replace(str(work), "/work")
+    return done.out.decode().replace(str(work), "/somewhere")
 
 
 PAPER = {
@@ -89,8 +89,8 @@ def test_the_settings_are_yaml_with_every_value_in_its_place(drag, work: Path, s
     settings = yaml.safe_load(rendered(drag(*call), work))
     assert (settings["stage"], settings["seed"]) == (stage, 5)
     assert settings["dataset"] == ",".join(DATA[stage])
-    assert (settings["dataset_dir"], settings["output_dir"]) == (f"/work/{stage}", "/work/model.partial")
-    assert settings["model_name_or_path"] == "/work/base"
+    assert (settings["dataset_dir"], settings["output_dir"]) == (f"/somewhere/{stage}", "/somewhere/model.partial")
+    assert settings["model_name_or_path"] == "/somewhere/base"
     assert "deepspeed" not in settings
     assert settings.get("pref_beta") == (0.1 if stage == "dpo" else None)
 
@@ -117,7 +117,7 @@ def test_learning_rates_are_numbers_in_yaml(drag, work: Path, rate: float) -> No
     [
         (
             ["--finetuning", "lora", "--lora-rank", "4"],
-            {"lora_rank": 4, "lora_alpha": 8, "output_dir": "/work/model.partial/adapter"},
+            {"lora_rank": 4, "lora_alpha": 8, "output_dir": "/somewhere/model.partial/adapter"},
         ),
         (["--finetuning", "freeze", "--trainable-layers", "3"], {"freeze_trainable_layers": 3}),
         (["--deepspeed", "zero3.json"], {"deepspeed": "zero3.json"}),
