@@ -12,6 +12,7 @@ from dynamicrag_cli.adapters.trainers.registration import dataset_info
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.models import prompts_for, tokenizer_control_tokens
 from dynamicrag_cli.cli.runner import Stage, run_stage
+from dynamicrag_cli.core.curriculum import parse_curriculum
 from dynamicrag_cli.core.records import ChatExample, LabelledQuestion
 from dynamicrag_cli.core.targets import MAX_PASSAGES, TARGETS
 from dynamicrag_cli.stages import build_bc as bc
@@ -34,6 +35,14 @@ def build_bc(
     ] = None,
     max_passages: Annotated[int, typer.Option(min=1, help="Cap on the passages of a target.")] = MAX_PASSAGES,
     copies: Annotated[int, typer.Option(min=1, help="Reranker examples per question, candidates rotated by one each.")] = 1,
+    curriculum: Annotated[
+        str,
+        typer.Option(
+            parser=opt.checked(parse_curriculum),
+            metavar="SIZE:SHARE…",
+            help="Show shares of the questions with few candidates, first (train sft --in-groups): '2:0.2 3:0.1'.",
+        ),
+    ] = "",
     dpo_share: Annotated[float, typer.Option(min=0, max=1, help="Share of the train questions that is kept for DPO.")] = 0.33,
     dev_share: opt.DevShare = 0.1,
     tokenizer: opt.Tokenizer = None,
@@ -54,7 +63,7 @@ def build_bc(
     Example: drag build-bc labelled.jsonl -o bc --target evidence --tokenizer models/smollm2-135m
     """
     prompts = prompts_for(templates, tokenizer_control_tokens(tokenizer))
-    chosen = bc.CloningOptions(threshold, max_passages, copies, dev_share, dpo_share, seed)
+    chosen = bc.CloningOptions(threshold, max_passages, copies, parse_curriculum(curriculum), dev_share, dpo_share, seed)
     stage = Stage(
         reads=LabelledQuestion,
         writes={bc.RERANKER_FILE: ChatExample, bc.GENERATOR_FILE: ChatExample, bc.POOL_FILE: LabelledQuestion},

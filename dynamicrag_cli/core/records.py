@@ -147,10 +147,14 @@ class RewardedQuestion(SampledQuestion, frozen=True, kw_only=True):
 
 
 class ChatExample(Record, frozen=True, kw_only=True):
-    """One supervised example: the model is taught to say `assistant`. `role` is `reranker` or `generator`."""
+    """One supervised example: the model is taught to say `assistant`.
+
+    `role` is `reranker` or `generator`; `lesson` is the place in the curriculum: lower ones are trained on first.
+    """
 
     id: Text
     role: str
+    lesson: int = 0
     system: str
     user: str
     assistant: str

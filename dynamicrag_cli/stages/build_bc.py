@@ -10,6 +10,7 @@ of N places.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from dynamicrag_cli.core.curriculum import Curriculum, lesson_of
 from dynamicrag_cli.core.identifiers import format_selection
 from dynamicrag_cli.core.labels import references
 from dynamicrag_cli.core.prompts import PromptSet
@@ -29,6 +30,7 @@ class CloningOptions:
         threshold: Relevance cut of the `threshold` target; None takes the teacher's own.
         max_passages: Cap on the length of a target (the paper: 15).
         copies: Reranker examples per question: the same target passages, the candidates in an order that is rotated by one.
+        curriculum: Shares of the questions that are shown with fewer candidates, and come first in training.
         dev_share: Share of questions without a split that are held out.
         dpo_share: Share of the training questions that go to the DPO part.
         seed: Seed of the splits and of the orders.
@@ -37,6 +39,7 @@ class CloningOptions:
     threshold: float | None = None
     max_passages: int = 15
     copies: int = 1
+    curriculum: Curriculum = ()
     dev_share: float = 0.1
     dpo_share: float = 0.33
     seed: int = 0
@@ -57,11 +60,13 @@ def _emit(record: LabelledQuestion, target: Target, prompts: PromptSet, options:
     chosen = target(record, options.threshold, options.max_passages)
     if chosen is None:
         return Emission("no target: neither gold ids nor answer strings tell the evidence")
+    lesson, size = lesson_of(options.curriculum, options.seed, record.id)
+    orders = _orders(record, chosen, size, options)
     files: dict[str, list[Record]] = {
-        RERANKER_FILE: [_reranker_example(record, chosen, copy, prompts, options.seed) for copy in range(options.copies)]
+        RERANKER_FILE: [_reranker_example(record, chosen, copy, order, lesson, prompts) for copy, order in enumerate(orders)]
     }
     if references(record) and not _evidence_was_missed(record, chosen):
-        files[GENERATOR_FILE] = [_generator_example(record, chosen, prompts)]
+        files[GENERATOR_FILE] = [_generator_example(record, chosen, lesson, prompts)]
     return Emission("SFT part, target None" if not chosen else "SFT part", files)
 
 
@@ -70,21 +75,42 @@ def _evidence_was_missed(record: LabelledQuestion, chosen: tuple[int, ...]) -> b
     return not chosen and bool(record.gold_passage_ids)
 
 
-def _reranker_example(record: LabelledQuestion, chosen: tuple[int, ...], copy: int, prompts: PromptSet, seed: int) -> ChatExample:
-    order = generator("order", seed, record.id, copy // len(record.docs)).sample(range(len(record.docs)), len(record.docs))
-    turn = copy % len(record.docs)
-    order = order[turn:] + order[:turn]
+def _orders(record: LabelledQuestion, chosen: tuple[int, ...], size: int | None, options: CloningOptions) -> list[list[int]]:
+    """The candidates that each copy shows, in order: rotations of a random order, and a new one when they are used up.
+
+    With a `size`, the chosen passages and at least one other are shown, the others anew in each random order.
+    """
+    everyone = range(len(record.docs))
+    others = [position for position in everyone if position not in chosen]
+    n_others = len(others) if size is None else min(len(others), max(size - len(chosen), 1))
+    n_shown = len(chosen) + n_others
+    orders = []
+    for copy in range(options.copies):
+        draw, turn = divmod(copy, n_shown)
+        random = generator("order", options.seed, record.id, draw)
+        shown = everyone if n_shown == len(everyone) else [*chosen, *random.sample(others, n_others)]
+        order = random.sample(shown, n_shown)
+        orders.append(order[turn:] + order[:turn])
+    return orders
+
+
+def _reranker_example(
+    record: LabelledQuestion, chosen: tuple[int, ...], copy: int, order: list[int], lesson: int, prompts: PromptSet
+) -> ChatExample:
     chat = prompts.reranker(record.question, [record.docs[position] for position in order])
     place = {position: shown for shown, position in enumerate(order)}
     return ChatExample(
         id=f"{record.id}#{copy}",
         role="reranker",
+        lesson=lesson,
         system=chat.system,
         user=chat.user,
         assistant=format_selection([place[position] for position in chosen]),
     )
 
 
-def _generator_example(record: LabelledQuestion, chosen: tuple[int, ...], prompts: PromptSet) -> ChatExample:
+def _generator_example(record: LabelledQuestion, chosen: tuple[int, ...], lesson: int, prompts: PromptSet) -> ChatExample:
     chat = prompts.generator(record, [record.docs[position] for position in chosen])
-    return ChatExample(id=record.id, role="generator", system=chat.system, user=chat.user, assistant=references(record)[0])
+    return ChatExample(
+        id=record.id, role="generator", lesson=lesson, system=chat.system, user=chat.user, assistant=references(record)[0]
+    )

@@ -2,6 +2,7 @@ from collections import Counter
 
 import pytest
 
+from dynamicrag_cli.core.curriculum import parse_curriculum
 from dynamicrag_cli.core.identifiers import parse_selection
 from dynamicrag_cli.core.records import ChatExample
 from dynamicrag_cli.core.targets import TARGETS
@@ -17,13 +18,13 @@ def build(records, options=SFT, target="threshold"):
     return build_bc(records, TARGETS[target], default_prompts(), options)
 
 
-def shown_ids(example, record):
+def shown_ids(example, record, among=None):
     """Passage ids in the order in which the prompt shows them."""
-    return sorted((doc.id for doc in record.docs), key=lambda name: example.user.index(f"Title {name}: "))
+    return sorted(among or (doc.id for doc in record.docs), key=lambda name: example.user.index(f"Title {name}: "))
 
 
-def taught_ids(example, record):
-    shown = shown_ids(example, record)
+def taught_ids(example, record, among=None):
+    shown = shown_ids(example, record, among)
     parsed = parse_selection(example.assistant, len(shown))
     assert parsed.status in {"ok", "none"}
     return [shown[position] for position in parsed.positions]
@@ -51,6 +52,35 @@ def test_copies_differ_in_order_and_teach_the_same_passages():
     assert [taught_ids(example, record) for example in examples] == [["d", "b", "c"]] * 6
     assert len({tuple(shown_ids(example, record)) for example in examples}) > 1
     assert len(emission.files[GENERATOR_FILE]) == 1
+
+
+def test_a_curriculum_shows_the_target_and_some_others():
+    record = labelled(SCORES)
+    options = CloningOptions(threshold=0.92, copies=4, curriculum=parse_curriculum("2:1"), dev_share=0.0, dpo_share=0.0)
+    (emission,) = build([record], options)
+    examples = emission.files[RERANKER_FILE]
+    shown = [[doc.id for doc in record.docs if f"Title {doc.id}: " in example.user] for example in examples]
+    assert all(len(ids) == 2 and "d" in ids for ids in shown)
+    assert [taught_ids(example, record, shown) for example, shown in zip(examples, shown, strict=True)] == [["d"]] * 4
+    assert [example.assistant for example in examples[:2]] in (["[1]", "[2]"], ["[2]", "[1]"])
+    assert shown[0] == shown[1]
+    assert {example.lesson for example in examples} == {0}
+
+
+def test_a_long_target_is_shown_with_one_other():
+    options = CloningOptions(curriculum=parse_curriculum("2:1"), dev_share=0.0, dpo_share=0.0)
+    (emission,) = build([labelled(SCORES)], options)
+    assert emission.files[RERANKER_FILE][0].user.count("Title ") == 4
+
+
+def test_questions_beyond_the_curriculum_show_everything_and_come_last():
+    records = [labelled(SCORES, id=str(number)) for number in range(80)]
+    options = CloningOptions(threshold=0.92, curriculum=parse_curriculum("2:0.3 3:0.3"), dev_share=0.0, dpo_share=0.0)
+    made = [emission.files for emission in build(records, options)]
+    sizes = Counter((files[RERANKER_FILE][0].lesson, files[RERANKER_FILE][0].user.count("Title ")) for files in made)
+    assert set(sizes) == {(0, 2), (1, 3), (2, 5)}
+    assert min(sizes.values()) > 10
+    assert all(files[GENERATOR_FILE][0].lesson == files[RERANKER_FILE][0].lesson for files in made)
 
 
 def test_every_candidate_is_shown_once():

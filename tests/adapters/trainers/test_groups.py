@@ -28,6 +28,15 @@ def test_whole_groups_come_first_and_short_ones_last(tmp_path: Path) -> None:
         assert order[start : start + 3] == [f"{name}#0", f"{name}#1", name]
 
 
+def test_lessons_follow_one_another(tmp_path: Path) -> None:
+    rows = [{"id": f"{name}#0", "lesson": number % 3} for number, name in enumerate(NAMES)]
+    (tmp_path / "reranker_bc.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_groups(tmp_path, ["reranker_bc"], tmp_path / "out", ranking=False, seed=0, per_step=1)
+    made = [json.loads(line) for line in (tmp_path / f"out/{GROUPED}.jsonl").read_text().splitlines()]
+    assert [row["lesson"] for row in made] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert [row["id"] for row in made] != sorted(row["id"] for row in made)
+
+
 def test_the_order_is_the_seeds(tmp_path: Path) -> None:
     assert grouped(tmp_path) == grouped(tmp_path)
     assert grouped(tmp_path, seed=1) != grouped(tmp_path)
