@@ -23,7 +23,7 @@ def check(
     content = configs.load(file, problems)
     root = ctx.find_root()
     problems += [*_run_problems(content.get("run") or {}), *_rows_problems(content)]
-    commands = dict(_commands(root.command, ()))
+    commands = dict(leaf_commands(root.command))
     for words, section in _sections(content, commands, ()):
         if isinstance(section, str):
             problems.append(section)
@@ -34,14 +34,14 @@ def check(
     say(f"{file}: ok")
 
 
-def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def leaf_commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every leaf command with its words."""
     children = getattr(command, "commands", None)
     if children is None:
         yield words, command
         return
     for name, child in children.items():
-        yield from _commands(child, (*words, name))
+        yield from leaf_commands(child, (*words, name))
 
 
 def _sections(content: dict[str, Any], commands: dict[tuple[str, ...], Any], words: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dynamicrag_cli import __version__
-from dynamicrag_cli.cli import build_bc, build_dpo, check, index, infer, rerank_teacher, retrieve, reward, sample, train
+from dynamicrag_cli.cli import build_bc, build_dpo, check, doctor, index, infer, rerank_teacher, retrieve, reward, sample, train
 from dynamicrag_cli.cli import eval as evaluation
 from dynamicrag_cli.cli.console import err
 from dynamicrag_cli.core.errors import DragError
@@ -58,6 +58,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "infer": infer.infer,
     "eval": evaluation.eval_command,
     "check": check.check,
+    "doctor": doctor.doctor,
 }
 for _name, _function in _COMMANDS.items():
     app.command(_name)(_function)
