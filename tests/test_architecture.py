@@ -132,3 +132,22 @@ def test_every_adapter_and_command_module_has_a_test_file() -> None:
     assert len(mirrored) > 30
     missing = [str(place) for place in mirrored if not (ROOT / "tests" / place.parent / f"test_{place.name}").is_file()]
     assert missing == []
+
+
+def record_commands() -> set[str]:
+    """The commands that hand a stage to the stage runner."""
+    modules = [path for path in (PACKAGE / "cli").glob("*.py") if path.stem != "runner"]
+    return {path.stem.replace("_", "-") for path in modules if "run_stage(ctx, " in path.read_text(encoding="utf-8")}
+
+
+def test_every_record_stage_goes_through_the_runner() -> None:
+    """Whatever turns records into records: a command with an input, an output and a limit on rejects."""
+    from typer.main import get_command
+
+    from dynamicrag_cli.cli.check import leaf_commands
+    from dynamicrag_cli.cli.main import app
+
+    names = {" ".join(words): {param.name for param in command.params} for words, command in leaf_commands(get_command(app))}
+    assert {name for name, params in names.items() if {"source", "output", "max_reject_rate"} <= params} == record_commands()
+    journals = [path.stem for path in (PACKAGE / "cli").glob("*.py") if "files.journal" in path.read_text(encoding="utf-8")]
+    assert journals == ["runner"]

@@ -37,6 +37,7 @@ def build_dpo(
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
     fresh: opt.Fresh = False,
+    as_json: opt.AsJson = False,
     config: opt.Config = None,
     variant: opt.Variant = None,
 ) -> None:

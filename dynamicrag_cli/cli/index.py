@@ -14,7 +14,7 @@ from dynamicrag_cli.adapters.files.manifest import read_manifest, write_manifest
 from dynamicrag_cli.adapters.retrievers.store import PassageStore, write_store
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import progress, say
-from dynamicrag_cli.cli.runner import check_folder_target, fingerprint, is_fresh
+from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.records import Passage, Reject
 

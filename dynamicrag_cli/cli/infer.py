@@ -1,6 +1,5 @@
 """`drag infer`."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
-from dynamicrag_cli.cli.console import err, write_stdout
+from dynamicrag_cli.cli.console import err, json_text, one_line, printable, say, write_stdout
 from dynamicrag_cli.cli.index import open_index
 from dynamicrag_cli.cli.models import open_pair, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
@@ -55,7 +54,12 @@ def infer(
         ),
     ] = DEFAULT_TASK,
     as_json: Annotated[
-        bool, typer.Option("--json", help="With --question: print the prediction as JSON on stdout.", rich_help_panel=opt.RUNNING)
+        bool,
+        typer.Option(
+            "--json",
+            help="The prediction of --question, or start and end of the run, as JSON on stdout.",
+            rich_help_panel=opt.RUNNING,
+        ),
     ] = False,
     temperature: opt.Temperature = 0.0,
     top_p: opt.TopP = 1.0,
@@ -64,6 +68,7 @@ def infer(
     dev_share: opt.DevShare = 0.1,
     templates: opt.Templates = None,
     limit: opt.Limit = None,
+    shard: opt.Shard = None,
     seed: opt.Seed = 0,
     dtype: opt.Dtype = None,
     max_model_len: opt.MaxModelLen = None,
@@ -74,6 +79,7 @@ def infer(
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
     fresh: opt.Fresh = False,
+    reuse: opt.Reuse = None,
     config: opt.Config = None,
     variant: opt.Variant = None,
 ) -> None:
@@ -142,17 +148,17 @@ def _one_question(
     if not isinstance(outcome, Prediction):
         raise EngineError(str(outcome))
     if as_json:
-        write_stdout(json.dumps(msgspec.to_builtins(outcome), ensure_ascii=False))
+        write_stdout(json_text(outcome))
         return
     by_id = {doc.id: (rank, doc) for rank, doc in enumerate(outcome.docs, start=1)}
     for number, name in enumerate(outcome.rollout.selection, start=1):
         rank, doc = by_id[name]
-        title = Text(f" {number}. {doc.title or doc.id} (retrieved as {rank} of {len(outcome.docs)}) ")
-        err.print(Panel(Text(doc.text), title=title, title_align="left"))
+        title = Text(f" {number}. {one_line(doc.title or doc.id)} (retrieved as {rank} of {len(outcome.docs)}) ")
+        err.print(Panel(Text(printable(doc.text)), title=title, title_align="left"))
     if outcome.rollout.status not in WELL_FORMED:
-        err.print(f"malformed reply of the reranker ({STATUSES[outcome.rollout.status]}): {outcome.rollout.raw!r}", markup=False)
+        say(f"malformed reply of the reranker ({STATUSES[outcome.rollout.status]}): {outcome.rollout.raw!r}")
     elif not outcome.rollout.selection:
-        err.print("no passage chosen", markup=False)
+        say("no passage chosen")
     if outcome.rollout.answer is None:
         raise EngineError("no answer: the reply names no passage; is --model trained to select (drag train sft)?")
-    write_stdout(outcome.rollout.answer)
+    write_stdout(printable(outcome.rollout.answer))

@@ -1,6 +1,7 @@
 """The program `drag`: its commands, and the one place where errors become messages and exit codes."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -8,9 +9,22 @@ from typing import Annotated, Any
 import typer
 
 from dynamicrag_cli import __version__
-from dynamicrag_cli.cli import build_bc, build_dpo, check, doctor, index, infer, rerank_teacher, retrieve, reward, sample, train
+from dynamicrag_cli.cli import (
+    build_bc,
+    build_dpo,
+    check,
+    doctor,
+    index,
+    infer,
+    merge,
+    rerank_teacher,
+    retrieve,
+    reward,
+    sample,
+    train,
+)
 from dynamicrag_cli.cli import eval as evaluation
-from dynamicrag_cli.cli.console import err
+from dynamicrag_cli.cli.console import say
 from dynamicrag_cli.core.errors import DragError
 
 HELP = """Train and run dynamic rerankers for RAG: an LLM that chooses which passages the generator reads, in which order and
@@ -56,6 +70,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "reward": reward.reward,
     "build-dpo": build_dpo.build_dpo,
     "infer": infer.infer,
+    "merge": merge.merge,
     "eval": evaluation.eval_command,
     "check": check.check,
     "doctor": doctor.doctor,
@@ -66,10 +81,12 @@ app.add_typer(train.app, name="train")
 
 
 def main() -> None:
-    """Run `drag`; exit codes are those of `core.errors`, and 130 after Ctrl-C."""
+    """Run `drag`; exit codes are those of `core.errors`, and 130 after Ctrl-C or SIGTERM."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # A scheduler that preempts a job sends SIGTERM: it is Ctrl-C from there, so that children end and finished work is kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(standalone_mode=True)
     except DragError as error:
-        err.print(f"error: {error}", markup=False, style="red", soft_wrap=True)
+        say(f"error: {error}", style="red")
         sys.exit(error.exit_code)

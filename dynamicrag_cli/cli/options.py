@@ -13,6 +13,7 @@ from dynamicrag_cli.adapters.registry import ENGINES, describe
 from dynamicrag_cli.cli import config
 from dynamicrag_cli.core.errors import UsageError, unknown_name
 from dynamicrag_cli.core.selectors import parse_selector
+from dynamicrag_cli.core.shards import parse_shard
 
 RUNNING = "Running"
 
@@ -82,6 +83,21 @@ Device = Annotated[
     typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1 …; chosen by itself if not given.", rich_help_panel=RUNNING),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first N records.")]
+Shard = Annotated[
+    str | None,
+    typer.Option(parser=checked(parse_shard), metavar="I/N", help="Do only the I-th of N parts (by id); see drag merge."),
+]
+Reuse = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Take finished records from outputs or .partial files of the same run in other shards (also '*').",
+        rich_help_panel=RUNNING,
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Tell start and end of the run as JSON lines on stdout.", rich_help_panel=RUNNING)
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 Split = Annotated[
     str | None,

@@ -40,6 +40,7 @@ def rerank_teacher(
     max_model_len: opt.MaxModelLen = None,
     templates: opt.Templates = None,
     limit: opt.Limit = None,
+    shard: opt.Shard = None,
     seed: opt.Seed = 0,
     dev_share: opt.DevShare = 0.1,
     device: opt.Device = None,
@@ -49,6 +50,8 @@ def rerank_teacher(
     chunk: opt.Chunk = 64,
     max_reject_rate: opt.MaxRejectRate = 0.01,
     fresh: opt.Fresh = False,
+    reuse: opt.Reuse = None,
+    as_json: opt.AsJson = False,
     config: opt.Config = None,
     variant: opt.Variant = None,
 ) -> None:

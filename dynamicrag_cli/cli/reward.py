@@ -45,6 +45,7 @@ def reward(
     ] = "hf",
     templates: opt.Templates = None,
     limit: opt.Limit = None,
+    shard: opt.Shard = None,
     dtype: opt.Dtype = None,
     max_model_len: opt.MaxModelLen = None,
     base_url: opt.BaseUrl = None,
@@ -54,6 +55,8 @@ def reward(
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
     fresh: opt.Fresh = False,
+    reuse: opt.Reuse = None,
+    as_json: opt.AsJson = False,
     config: opt.Config = None,
     variant: opt.Variant = None,
 ) -> None:

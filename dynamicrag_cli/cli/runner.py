@@ -5,6 +5,7 @@ outcomes to `OUT.partial`, and at the end publishes the output, `OUT.rejects.jso
 the same fingerprint goes on after the last whole line; a finished output with the same fingerprint ends the command at once.
 """
 
+import json
 import resource
 import shutil
 import signal
@@ -20,24 +21,19 @@ from typing import Any
 
 import typer
 
-from dynamicrag_cli.adapters.files import journal as journals
+from dynamicrag_cli.adapters.files.journal import Entry, Journal, publish
 from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder, lines
-from dynamicrag_cli.adapters.files.manifest import file_hash, identity, manifest_path, read_manifest, write_manifest
-from dynamicrag_cli.cli.config import command_words
-from dynamicrag_cli.cli.console import progress, say
-from dynamicrag_cli.cli.options import settings_of
-from dynamicrag_cli.core.errors import DragError, InputError, TooManyRejectsError, UsageError
-from dynamicrag_cli.core.records import SCHEMA_VERSION, Record, Reject
+from dynamicrag_cli.adapters.files.manifest import manifest_path, read_manifest, write_manifest
+from dynamicrag_cli.adapters.files.reuse import Reusable
+from dynamicrag_cli.cli.console import progress, say, write_stdout
+from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
+from dynamicrag_cli.core.errors import InputError, InterruptedRunError, TooManyRejectsError, UsageError
+from dynamicrag_cli.core.records import Record, Reject
+from dynamicrag_cli.core.shards import parse_shard
 from dynamicrag_cli.stages.outcome import Emission, Outcome
 
-# Options whose value is a model, an index or another path: their content counts, not their name.
-_CONTENT = ("model", "reader", "tokenizer", "index", "judge", "encoder", "bertscore-model", "deepspeed")
-
-
-class InterruptedRunError(DragError):
-    """The run was stopped by Ctrl-C; what it had finished is kept."""
-
-    exit_code = 130
+# Signals that end a run after the chunk in hand.
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass
@@ -66,31 +62,6 @@ class Stage:
     templates_hash: str | None = None
 
 
-def fingerprint(ctx: typer.Context, source: str | None, templates_hash: str | None = None) -> dict[str, Any]:
-    """What decides the result of this call: command, options, content of models and input, templates, schema."""
-    settings = settings_of(ctx)
-    for name in _CONTENT:
-        if settings.get(name):
-            value = settings[name]
-            settings[name] = [identity(str(v)) for v in value] if isinstance(value, list) else identity(str(value))
-    return {
-        "command": " ".join(command_words(ctx)),
-        "options": settings,
-        "input": file_hash(Path(source)) if source and source != STREAM else None,
-        "templates": templates_hash,
-        "schema": SCHEMA_VERSION,
-    }
-
-
-def is_fresh(output: Path, wanted: dict[str, Any]) -> bool:
-    """Whether a finished output of the same fingerprint exists; its manifest is then touched, so that make sees it as new."""
-    if output.exists() and read_manifest(output).get("fingerprint") == wanted:
-        output.touch()
-        manifest_path(output).touch()
-        return True
-    return False
-
-
 def run_stage(ctx: typer.Context, source: str, output: str, stage: Stage) -> None:
     """Run a record stage from `source` to `output`; see the module's docstring."""
     single = "" in stage.writes
@@ -99,6 +70,8 @@ def run_stage(ctx: typer.Context, source: str, output: str, stage: Stage) -> Non
     if output == STREAM:
         if not single:
             raise UsageError("this command writes several files; give -o DIR")
+        if ctx.params.get("as_json"):
+            raise UsageError("--json tells of the run on stdout, where the data goes; give -o OUT")
         _to_stdout(ctx, source, stage)
         return
     target = Path(output)
@@ -110,26 +83,16 @@ def run_stage(ctx: typer.Context, source: str, output: str, stage: Stage) -> Non
     if not ctx.params.get("fresh") and source != STREAM and is_fresh(target, wanted):
         target.with_name(target.name + ".partial").unlink(missing_ok=True)
         say(f"{wanted['command']}: {output} is up to date")
-        _check_rejects(ctx, read_manifest(target)["counts"], target if single else manifest_path(target))
+        tell_program(ctx, "up to date", _told(target, read_manifest(target)))
+        check_rejects(ctx, read_manifest(target)["counts"], target if single else manifest_path(target))
         return
     _Run(ctx, source, target, stage, wanted).go()
 
 
-def check_folder_target(target: Path, kind: object) -> None:
-    """Refuse an output folder whose content is not of this kind, before any work.
-
-    Raises:
-        UsageError: The target is a file, or a folder with files that are not an output of `kind` of ours.
-    """
-    if target.is_file():
-        raise UsageError(f"{target} is a file; give -o the name of a folder")
-    if target.is_dir() and any(target.iterdir()):
-        try:
-            manifest = read_manifest(target)
-        except InputError:
-            manifest = {}
-        if "drag" not in manifest or manifest.get("kind") != kind:
-            raise UsageError(f"{target} holds other files; give -o a new or empty folder")
+def tell_program(ctx: typer.Context, event: str, facts: dict[str, Any]) -> None:
+    """With --json: one line on stdout that says what happened."""
+    if ctx.params.get("as_json"):
+        write_stdout(json.dumps({"event": event, **facts}, ensure_ascii=False))
 
 
 def _check_input(source: str, output: str) -> None:
@@ -153,39 +116,59 @@ class _Run:
 
     def go(self) -> None:
         try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            partial = self.target.with_name(self.target.name + ".partial")
-            journal = journals.Journal(partial, self.wanted, fresh=bool(self.ctx.params.get("fresh")) or self.source == STREAM)
+            self._go()
         except OSError as error:
-            raise InputError(f"cannot write {self.target}: {error.strerror or error}") from error
+            where = error.filename or self.target
+            raise InputError(
+                f"{where}: {error.strerror or error}; what is finished is kept, and the same command goes on"
+            ) from error
+
+    def _go(self) -> None:
+        partial = self.target.with_name(self.target.name + ".partial")
+        reusable = Reusable(self.ctx.params.get("reuse") or [], self.wanted)
+        journal = self._open_journal(partial)
         if journal.n_done:
             say(f"{self.wanted['command']}: going on after {journal.n_done} records of an earlier run")
+        tell_program(
+            self.ctx,
+            "start",
+            {"command": self.wanted["command"], "input": self.source, "output": str(self.target), "resumed": journal.n_done},
+        )
         reader: Reader[Any] = Reader(self.source, self.stage.reads)
-        previous = signal.getsignal(signal.SIGINT)
+        previous = {number: signal.getsignal(number) for number in _STOPS}
         try:
-            n_in = self._loop(journal, reader)
-        except OSError as error:
-            raise InputError(f"cannot write {partial}: {error.strerror or error}; what is finished is kept") from error
+            n_in = self._loop(journal, reader, reusable)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            self._publish(partial, reader, n_in, journal.n_done)
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
             journal.close()
-        self._publish(partial, reader, n_in, journal.n_done)
+            reusable.close()
 
-    def _loop(self, journal: journals.Journal, reader: Reader[Any]) -> int:
+    def _open_journal(self, partial: Path) -> Journal:
+        try:
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            return Journal(partial, self.wanted, fresh=bool(self.ctx.params.get("fresh")) or self.source == STREAM)
+        except OSError as error:
+            raise InputError(f"cannot write {self.target}: {error.strerror or error}") from error
+
+    def _loop(self, journal: Journal, reader: Reader[Any], reusable: Reusable) -> int:
         """Read, process and write chunk by chunk; returns the number of input records."""
-        limit = self.ctx.params.get("limit")
-        items = islice(_kept(reader, self.stage.keep), limit)
-        total = _count(self.source, self.stage, limit)
-        process: Callable[[list[Any]], Sequence[Outcome]] | None = None
+        limit, shard = self.ctx.params.get("limit"), self.ctx.params.get("shard")
+        items = chosen(reader.numbered(), self.stage.keep, limit, shard)
+        total = _count(self.source, self.stage, limit, shard)
+        process = _Prepared(self.stage.prepare)
         n_in = 0
         with progress(self.wanted["command"], total) as bar:
             for _ in islice(items, journal.n_done):
                 n_in += 1
             bar.advance(n_in)
-            signal.signal(signal.SIGINT, self._on_interrupt)
+            for number in _STOPS:
+                signal.signal(number, self._on_interrupt)
             while chunk := list(islice(items, self.ctx.params.get("chunk") or 256)):
-                process = process or self.stage.prepare()
-                journal.append(_process(process, chunk))
+                journal.append(_process(process, chunk, reusable))
                 n_in += len(chunk)
                 bar.advance(len(chunk))
                 if self.interrupted and n_in != total:
@@ -206,11 +189,11 @@ class _Run:
             shutil.rmtree(home, ignore_errors=True)
             home.mkdir()
         targets = {"": self.target} if single else {stem: home / f"{stem}.jsonl" for stem in self.stage.writes}
-        rejects = home / (f"{_stem(self.target)}.rejects.jsonl" if single else "rejects.jsonl")
+        rejects = rejects_path(self.target) if single else home / "rejects.jsonl"
         if single:
             # From here on the output is being replaced: the manifest of the old one must not vouch for the new.
             manifest_path(self.target).unlink(missing_ok=True)
-        counts, notes = journals.publish(partial, targets, rejects, self.stage.note)
+        counts, notes = publish(partial, targets, rejects, self.stage.note)
         n_rejected = counts.pop("rejects", 0)
         for name, text in (self.stage.extra(counts) if self.stage.extra else {}).items():
             (home / name).write_text(text, encoding="utf-8")
@@ -232,10 +215,15 @@ class _Run:
             rejects = self.target / rejects.name
         partial.unlink()
         _report(self.wanted["command"], manifest, self.target, rejects)
-        _check_rejects(self.ctx, manifest["counts"], self.target if single else manifest_path(self.target))
+        tell_program(self.ctx, "end", _told(self.target, manifest))
+        check_rejects(self.ctx, manifest["counts"], self.target if single else manifest_path(self.target))
 
 
-def _check_rejects(ctx: typer.Context, counts: dict[str, int], where: Path | None = None) -> None:
+def _told(target: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    return {"output": str(target), **{name: manifest.get(name) for name in ("counts", "notes", "seconds")}}
+
+
+def check_rejects(ctx: typer.Context, counts: dict[str, int], where: Path | None = None) -> None:
     """Say by the exit code that more was rejected than is allowed; what was not is in the output all the same."""
     n_in, n_rejected = counts["in"], counts["rejected"]
     if n_in and n_rejected / n_in > float(ctx.params.get("max_reject_rate", 0.01)):
@@ -250,27 +238,47 @@ def _kinds(stage: Stage) -> object:
     return kinds.get("", kinds)
 
 
-def _kept(reader: Reader[Any], keep: Callable[[Any], bool] | None) -> Iterator[tuple[int, Any]]:
-    """Line numbers with what they hold, without the records that the stage does not want."""
-    return (pair for pair in reader.numbered() if keep is None or isinstance(pair[1], Reject) or keep(pair[1]))
+def chosen(
+    numbered: Iterator[tuple[int, Any]], keep: Callable[[Any], bool] | None, limit: int | None, shard: str | None
+) -> Iterator[tuple[int, Any]]:
+    """Line numbers with what they hold: the first `limit` records that the stage wants, of which the shard has its part."""
+    kept = (pair for pair in numbered if keep is None or isinstance(pair[1], Reject) or keep(pair[1]))
+    part = parse_shard(shard) if shard else None
+    # A line without an id belongs to a shard by its number, so that just one of them reports it.
+    return (pair for pair in islice(kept, limit) if part is None or part.holds(pair[1].id or pair[0]))
 
 
-def _count(source: str, stage: Stage, limit: int | None) -> int | None:
+def _count(source: str, stage: Stage, limit: int | None, shard: str | None) -> int | None:
     """How many records the loop will see, for the progress bar; None where counting would cost as much as reading."""
     if source == STREAM:
         return None
-    total = sum(1 for _ in (_kept(Reader(source, stage.reads), stage.keep) if stage.keep else lines(source)))
-    return min(total, limit) if limit else total
+    if stage.keep or shard:
+        return sum(1 for _ in chosen(Reader(source, stage.reads).numbered(), stage.keep, limit, shard))
+    return sum(1 for _ in islice(lines(source), limit))
 
 
-def _process(
-    process: Callable[[list[Any]], Sequence[Outcome]], chunk: list[tuple[int, Any]]
-) -> list[Record | Reject | tuple[str, dict[str, list[Record]]]]:
+class _Prepared:
+    """The stage's function, made ready (models loaded) by its first call."""
+
+    def __init__(self, prepare: Callable[[], Callable[[list[Any]], Sequence[Outcome]]]) -> None:
+        self.prepare = prepare
+        self.function: Callable[[list[Any]], Sequence[Outcome]] | None = None
+
+    def __call__(self, records: list[Any]) -> Sequence[Outcome]:
+        if not records:
+            return ()
+        self.function = self.function or self.prepare()
+        return self.function(records)
+
+
+def _process(process: _Prepared, chunk: list[tuple[int, Any]], reusable: Reusable) -> list[Entry]:
     """The chunk's outcomes in input order; lines that were no records stay rejects."""
-    usable = [item for _, item in chunk if not isinstance(item, Reject)]
-    outcomes = iter(process(usable) if usable else ())
-    made: list[Record | Reject | tuple[str, dict[str, list[Record]]]] = []
+    outcomes = iter(process([item for _, item in chunk if not isinstance(item, Reject) and item.id not in reusable]))
+    made: list[Entry] = []
     for number, item in chunk:
+        if not isinstance(item, Reject) and item.id in reusable:
+            made.append(reusable.line(item.id))
+            continue
         outcome = item if isinstance(item, Reject) else next(outcomes)
         if isinstance(outcome, Exception):
             made.append(Reject(line=number, id=item.id, reason=str(outcome)))
@@ -283,12 +291,11 @@ def _process(
 
 def _to_stdout(ctx: typer.Context, source: str, stage: Stage) -> None:
     """Stream to stdout; there is nothing to resume, and rejects are told on stderr."""
-    items = islice(_kept(Reader(source, stage.reads), stage.keep), ctx.params.get("limit"))
-    process = None
+    items = chosen(Reader(source, stage.reads).numbered(), stage.keep, ctx.params.get("limit"), ctx.params.get("shard"))
+    process, nothing = _Prepared(stage.prepare), Reusable([], {})
     n_in = n_rejected = 0
     while chunk := list(islice(items, ctx.params.get("chunk") or 256)):
-        process = process or stage.prepare()
-        for outcome in _process(process, chunk):
+        for outcome in _process(process, chunk, nothing):
             n_in += 1
             if isinstance(outcome, Reject):
                 n_rejected += 1
@@ -296,14 +303,15 @@ def _to_stdout(ctx: typer.Context, source: str, stage: Stage) -> None:
             else:
                 sys.stdout.buffer.write(encoder.encode(outcome) + b"\n")
         sys.stdout.buffer.flush()
-    _check_rejects(ctx, {"in": n_in, "rejected": n_rejected})
+    check_rejects(ctx, {"in": n_in, "rejected": n_rejected})
 
 
-def _stem(path: Path) -> str:
-    name = path.name
+def rejects_path(output: Path) -> Path:
+    """Where the rejects of an output file go: OUT.rejects.jsonl, without what OUT is packed in."""
+    name = output.name
     for suffix in (".gz", ".zst", ".jsonl"):
         name = name.removesuffix(suffix)
-    return name
+    return output.with_name(f"{name}.rejects.jsonl")
 
 
 def _report(command: str, manifest: dict[str, Any], target: Path, rejects: Path) -> None:

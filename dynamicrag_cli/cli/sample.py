@@ -29,6 +29,7 @@ def sample(
     max_selection_tokens: opt.MaxSelectionTokens = 100,
     templates: opt.Templates = None,
     limit: opt.Limit = None,
+    shard: opt.Shard = None,
     seed: opt.Seed = 0,
     dtype: opt.Dtype = None,
     max_model_len: opt.MaxModelLen = None,
@@ -39,6 +40,8 @@ def sample(
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
     fresh: opt.Fresh = False,
+    reuse: opt.Reuse = None,
+    as_json: opt.AsJson = False,
     config: opt.Config = None,
     variant: opt.Variant = None,
 ) -> None:

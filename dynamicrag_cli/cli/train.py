@@ -15,8 +15,8 @@ from dynamicrag_cli.adapters.trainers import llamafactory
 from dynamicrag_cli.adapters.trainers.groups import GROUPED, write_groups
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import progress, say, write_stdout
-from dynamicrag_cli.cli.runner import InterruptedRunError, check_folder_target, fingerprint, is_fresh
-from dynamicrag_cli.core.errors import InputError, UsageError
+from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
+from dynamicrag_cli.core.errors import InputError, InterruptedRunError, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Train a model through LLaMA-Factory (an environment of its own).")
 

@@ -1,13 +1,12 @@
 """Everything that `drag` reports to a person instead of a traceback, and the exit code of each.
 
-    DragError                1   a bug of ours (also any exception outside this tree)
-    |-- UsageError           2   a flag, a name or a pipeline file is wrong
-    |-- MissingExtraError    3   an optional dependency is not installed
-    |-- InputError           4   an input file is missing or invalid
-    |-- EngineError          5   an engine or a trainer failed after its retries
-    `-- TooManyRejectsError  6   the stage is done, but too many records were rejected
-
-130 is an interrupted run.
+DragError                1   a bug of ours (also any exception outside this tree)
+|-- UsageError           2   a flag, a name or a pipeline file is wrong
+|-- MissingExtraError    3   an optional dependency is not installed
+|-- InputError           4   an input file is missing or invalid
+|-- EngineError          5   an engine or a trainer failed after its retries
+|-- TooManyRejectsError  6   the stage is done, but too many records were rejected
+`-- InterruptedRunError  130 the run was stopped by Ctrl-C or SIGTERM; what it had finished is kept
 """
 
 import difflib
@@ -51,6 +50,12 @@ class TooManyRejectsError(DragError):
     """A stage is done, but more records were rejected than `--max-reject-rate` allows."""
 
     exit_code = 6
+
+
+class InterruptedRunError(DragError):
+    """The run was stopped by Ctrl-C or SIGTERM; what it had finished is kept."""
+
+    exit_code = 130
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

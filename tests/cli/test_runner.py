@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -190,6 +191,69 @@ def test_a_second_ctrl_c_stops_at_once_and_keeps_the_finished_chunks(
     interrupt_after(monkeypatch, 1, lambda: (press_ctrl_c(), press_ctrl_c()))
     assert label(tmp_path / "out.jsonl", "--chunk", 2).code == 130
     assert (tmp_path / "out.jsonl.partial").read_bytes().count(b"\n") == 1 + 2
+
+
+def test_a_scheduler_that_ends_the_job_is_obeyed_like_ctrl_c(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt_after(monkeypatch, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    done = label(tmp_path / "out.jsonl", "--chunk", 2)
+    assert (done.code, "interrupted after 4 records" in done.err) == (130, True)
+    monkeypatch.undo()
+    assert "going on after 4 records" in label(tmp_path / "out.jsonl").err
+
+
+def test_two_processes_do_not_write_one_output(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    interrupt_after(monkeypatch, 1, lambda: seen.append(label(tmp_path / "out.jsonl", "--fresh")))
+    assert label(tmp_path / "out.jsonl", "--chunk", 4).code == 0
+    assert (seen[0].code, "another drag process" in seen[0].err) == (2, True)
+    assert len(read(tmp_path / "out.jsonl")) == 11
+
+
+def test_json_tells_start_and_end_on_stdout(tmp_path: Path, label) -> None:
+    start, end = (json.loads(line) for line in label(tmp_path / "out.jsonl", "--json").out.splitlines())
+    assert (start["event"], start["command"], start["resumed"]) == ("start", "rerank-teacher", 0)
+    assert (end["event"], end["counts"]["out"], end["output"]) == ("end", 11, str(tmp_path / "out.jsonl"))
+    (again,) = (json.loads(line) for line in label(tmp_path / "out.jsonl", "--json").out.splitlines())
+    assert (again["event"], again["counts"]["out"]) == ("up to date", 11)
+    refused = label("-", "--json")
+    assert (refused.code, refused.out) == (2, b"")
+
+
+def test_ten_thousand_mutated_lines_are_accounted_for(tmp_path: Path, drag) -> None:
+    """Fuzzing: no traceback, and every line that is not blank is in the output or among the rejects."""
+    dice = random.Random(7)
+    good = [json.dumps(question(number), ensure_ascii=False).encode() for number in range(10_000)]
+    mutated = [mutate(line, dice) for line in good]
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(mutated) + b"\n")
+    done = drag(
+        "rerank-teacher", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl", "--teacher", "gold", "--max-reject-rate", 1
+    )
+    assert (done.code, done.error) == (0, None)
+    n_lines = sum(1 for line in (tmp_path / "in.jsonl").read_bytes().split(b"\n") if line.strip())
+    n_out, n_rejected = ((tmp_path / f"out.{name}").read_bytes().count(b"\n") for name in ("jsonl", "rejects.jsonl"))
+    assert n_out + n_rejected == n_lines
+    assert min(n_out, n_rejected) > 1000
+
+
+def mutate(line: bytes, dice: random.Random) -> bytes:
+    """A line with a few random bytes changed, cut, doubled or put in; it may become several lines."""
+    data = bytearray(line)
+    for _ in range(dice.randint(0, 3)):
+        place = dice.randrange(len(data))
+        match dice.randrange(5):
+            case 0:
+                data[place] = dice.randrange(256)
+            case 1:
+                del data[place : place + dice.randint(1, 20)]
+            case 2:
+                data[place:place] = dice.choice(
+                    [b"\x00", b"\xff", b"\xed\xa0\x80", b"\r", b"\n", b"NaN", b"[" * 50, b'"', b"\\u0000"]
+                )
+            case 3:
+                data[place:place] = data[: dice.randint(1, 40)]
+            case 4:
+                data = data[: place + 1]
+    return bytes(data)
 
 
 def test_an_interrupt_in_the_last_chunk_changes_nothing(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:

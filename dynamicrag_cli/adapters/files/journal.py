@@ -5,6 +5,8 @@ with the single key `files` (records for several files) or `reject`. So resuming
 that many inputs.
 """
 
+import contextlib
+import fcntl
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -21,8 +23,12 @@ from dynamicrag_cli.core.records import Record, Reject
 _REJECT, _FILES = b'{"reject":', b'{"files":'
 
 
+# What became of one input record: its output, a reject, records for several files, or a line made earlier.
+Entry = Record | Reject | tuple[str, dict[str, list[Record]]] | bytes
+
+
 class Journal:
-    """An open journal.
+    """An open journal, locked against a second process.
 
     Attributes:
         n_done: Input records that earlier runs have dealt with.
@@ -31,15 +37,21 @@ class Journal:
     def __init__(self, path: Path, fingerprint: dict[str, Any], *, fresh: bool) -> None:
         self.path = path
         self.n_done = 0
-        if fresh:
-            path.unlink(missing_ok=True)
-        if path.exists() and path.stat().st_size:
-            self.n_done = _repair(path, fingerprint)
-        self.file: BinaryIO = path.open("ab")
-        if not self.file.tell():
-            self._write(encoder.encode({"fingerprint": fingerprint}) + b"\n")
+        self.file: BinaryIO = path.open("a+b")
+        try:
+            _lock(self.file, path)
+            if fresh:
+                self.file.truncate(0)
+            elif self.file.tell():
+                self.n_done = _repair(self.file, path, fingerprint)
+            self.file.seek(0, os.SEEK_END)
+            if not self.file.tell():
+                self._write(encoder.encode({"fingerprint": fingerprint}) + b"\n")
+        except BaseException:
+            self.file.close()
+            raise
 
-    def append(self, outcomes: Iterable[Record | Reject | tuple[str, dict[str, list[Record]]]]) -> None:
+    def append(self, outcomes: Iterable[Entry]) -> None:
         """Write one chunk, whole lines only, and flush it to the disk."""
         self._write(b"".join(_encode(outcome) + b"\n" for outcome in outcomes))
 
@@ -49,11 +61,30 @@ class Journal:
         os.fsync(self.file.fileno())
 
     def close(self) -> None:
-        """Close the file; the journal stays for a later run."""
-        self.file.close()
+        """Close and unlock the file; the journal stays for a later run."""
+        # A full disk leaves unwritten bytes behind, which closing would try to write again.
+        with contextlib.suppress(OSError):
+            self.file.close()
 
 
-def _encode(outcome: Record | tuple[str, dict[str, list[Record]]]) -> bytes:
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Hold the journal for this process alone; the lock ends with the process, however it dies.
+
+    Raises:
+        UsageError: Another process holds it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(f"{path} is being written by another drag process; wait for it, or give another -o") from None
+    except OSError:
+        # Some network file systems know no locks.
+        return
+
+
+def _encode(outcome: Entry) -> bytes:
+    if isinstance(outcome, bytes):
+        return outcome
     if isinstance(outcome, Reject):
         return encoder.encode({"reject": outcome})
     if isinstance(outcome, tuple):
@@ -61,38 +92,55 @@ def _encode(outcome: Record | tuple[str, dict[str, list[Record]]]) -> bytes:
     return encoder.encode(outcome)
 
 
-def _repair(path: Path, fingerprint: dict[str, Any]) -> int:
+def _repair(file: BinaryIO, path: Path, fingerprint: dict[str, Any]) -> int:
     """Cut a torn tail and return the number of whole records.
 
     Raises:
         UsageError: The journal belongs to a run with other settings.
     """
-    with path.open("r+b") as file:
-        header = file.readline()
-        if not header.endswith(b"\n"):
-            file.truncate(0)
-            return 0
-        try:
-            found = msgspec.json.decode(header)["fingerprint"]
-        except (msgspec.DecodeError, KeyError, TypeError):
-            raise InputError(f"{path}: not a journal of drag; move it away, or type --fresh to start anew") from None
-        if found != fingerprint and not file.peek(1):
-            # Nothing was finished under the other settings, so nothing can be lost.
-            file.truncate(0)
-            return 0
-        if found != fingerprint:
-            changed = "\n  ".join(differences(found, fingerprint))
-            raise UsageError(
-                f"{path} holds an unfinished run with other settings:\n  {changed}\n"
-                "Repeat the command with its settings to finish it, or type --fresh to throw it away."
-            )
-        count, end = 0, file.tell()
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            count, end = count + 1, end + len(line)
-        file.truncate(end)
+    file.seek(0)
+    header = file.readline()
+    if not header.endswith(b"\n"):
+        file.truncate(0)
+        return 0
+    found = _fingerprint(header, path)
+    start = file.tell()
+    if found != fingerprint and not file.readline():
+        # Nothing was finished under the other settings, so nothing can be lost.
+        file.truncate(0)
+        return 0
+    if found != fingerprint:
+        changed = "\n  ".join(differences(found, fingerprint))
+        raise UsageError(
+            f"{path} holds an unfinished run with other settings:\n  {changed}\n"
+            "Repeat the command with its settings to finish it, or type --fresh to throw it away."
+        )
+    file.seek(start)
+    count, end = 0, start
+    for line in file:
+        if not line.endswith(b"\n"):
+            break
+        count, end = count + 1, end + len(line)
+    file.truncate(end)
     return count
+
+
+def _fingerprint(header: bytes, path: Path) -> dict[str, Any]:
+    try:
+        return dict(msgspec.json.decode(header)["fingerprint"])
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: not a journal of drag; move it away, or type --fresh to start anew") from None
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The fingerprint of the run that a journal belongs to."""
+    with path.open("rb") as file:
+        return _fingerprint(file.readline(), path)
+
+
+def is_outcome(line: bytes) -> bool:
+    """Whether a line says what became of a record instead of holding its output: a reject, or records for several files."""
+    return line.startswith((_REJECT, _FILES))
 
 
 def publish(

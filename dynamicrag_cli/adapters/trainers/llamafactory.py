@@ -1,9 +1,11 @@
 """Training through `llamafactory-cli`, a process in an environment of its own."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from dynamicrag_cli.core.errors import EngineError, MissingExtraError
 
 LOG = "train.log"
 _POLL_S = 0.5
+_PATIENCE_S = 30
 # The last lines of a failed run that say what happened, most telling first, and what to type.
 _CAUSES = (
     (r"OutOfMemoryError|out of memory", "out of memory: lower --batch-size or --cutoff, or use --finetuning lora or freeze"),
@@ -76,14 +79,16 @@ def run(trainer: str, arguments: list[str], folder: Path, env: dict[str, str], p
     steps = folder / "trainer_log.jsonl"
     with log.open("ab") as sink:
         start = sink.tell()
-        process = subprocess.Popen([find_cli(trainer), *arguments], stdout=sink, stderr=subprocess.STDOUT, env=env)  # noqa: S603
+        # A session of its own: torchrun's workers are in the group too, and Ctrl-C reaches them through us alone.
+        process = subprocess.Popen(  # noqa: S603
+            [find_cli(trainer), *arguments], stdout=sink, stderr=subprocess.STDOUT, env=env, start_new_session=True
+        )
         try:
             while process.poll() is None:
                 time.sleep(_POLL_S)
                 _follow(steps, progress)
         except BaseException:
-            process.terminate()
-            process.wait()
+            _end(process)
             raise
     _follow(steps, progress)
     if process.returncode:
@@ -91,6 +96,17 @@ def run(trainer: str, arguments: list[str], folder: Path, env: dict[str, str], p
     curve = loss_curve(folder)
     if curve and curve[-1][1] != curve[-1][1]:
         raise EngineError(f"the loss became NaN; lower --learning-rate\nLog: {log}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the trainer with all its workers."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        # Its group may be gone already.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE_S)
+            return
 
 
 def loss_curve(folder: Path) -> list[tuple[int, float]]:
