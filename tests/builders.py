@@ -6,7 +6,7 @@ from hypothesis import settings
 
 from dynamicrag_cli.adapters.files.templates import load_prompts
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
-from dynamicrag_cli.core.prompts import PromptSet
+from dynamicrag_cli.core.prompts import Chat, PromptSet
 from dynamicrag_cli.core.records import (
     Candidate,
     LabelledQuestion,
@@ -75,12 +75,13 @@ def default_prompts(control_tokens: frozenset[str] = frozenset()) -> PromptSet:
 
 
 class ScriptedEngine:
-    """Answers with `reply(request, sample number)`: a text or a completion; keeps every call."""
+    """Answers with `reply(request, sample number)`: a text or a completion; keeps every call. Its tokens are words."""
 
     control_tokens: frozenset[str] = frozenset()
 
-    def __init__(self, reply: Callable[[ChatRequest, int], str | Completion]) -> None:
+    def __init__(self, reply: Callable[[ChatRequest, int], str | Completion], context: int = 10**6) -> None:
         self.reply = reply
+        self.context = context
         self.calls: list[list[ChatRequest]] = []
         self.options: list[SamplingOptions] = []
 
@@ -96,6 +97,9 @@ class ScriptedEngine:
     def _completion(self, request: ChatRequest, sample: int) -> Completion:
         made = self.reply(request, sample)
         return made if isinstance(made, Completion) else Completion(made, "stop", n_prompt_tokens=7, n_new_tokens=1)
+
+    def excess(self, chats: Sequence[Chat], max_new_tokens: int) -> list[int]:
+        return [len(chat.user.split()) + max_new_tokens - self.context for chat in chats]
 
     def score(self, requests: Sequence[ChatRequest], continuations: Sequence[str]) -> list[list[float]]:
         raise NotImplementedError

@@ -31,6 +31,21 @@ def admit(raw: object, kind: type[R]) -> tuple[R, list[str]]:
     Raises:
         ValueError: The value cannot be this record; the message names the field.
     """
+    fields, strange = translate(raw, kind)
+    if strange and "meta" not in field_names(kind):
+        raise ValueError(f"unknown fields {strange}")
+    try:
+        return msgspec.convert(fields, kind), strange
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+def translate(raw: object, kind: type[Record]) -> tuple[dict[str, Any], list[str]]:
+    """The fields under our names, not yet checked, with the names of the unknown ones (in `meta`, where the record has one).
+
+    Raises:
+        ValueError: The value is no JSON object, or a part of it cannot be translated.
+    """
     if not isinstance(raw, dict):
         raise ValueError(f"expected a JSON object, found {type(raw).__name__}")
     fields = _translate(raw, field_names(kind))
@@ -39,18 +54,13 @@ def admit(raw: object, kind: type[R]) -> tuple[R, list[str]]:
     elif kind is Passage:
         fields["title"] = fields.get("title") or ""
     strange = sorted(set(fields) - set(field_names(kind)))
-    if strange:
-        if "meta" not in field_names(kind):
-            raise ValueError(f"unknown fields {strange}")
+    if strange and "meta" in field_names(kind):
         meta = fields.get("meta") or {}
         if not isinstance(meta, dict):
             raise ValueError(f"expected a table, found {type(meta).__name__} - at `$.meta`")
         fields = {name: value for name, value in fields.items() if name not in strange}
         fields["meta"] = {**meta, **{name: raw.get(name) for name in strange}}
-    try:
-        return msgspec.convert(fields, kind), strange
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
+    return fields, strange
 
 
 def _translate(raw: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

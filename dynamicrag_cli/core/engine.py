@@ -63,6 +63,10 @@ class Engine(Protocol):
         """Texts for all requests: shape (len(requests), options.n), in order."""
         ...
 
+    def excess(self, chats: Sequence[Chat], max_new_tokens: int) -> list[int]:
+        """Tokens by which each prompt with a reply of that length exceeds the context; at most 0 if it fits."""
+        ...
+
     def score(self, requests: Sequence[ChatRequest], continuations: Sequence[str]) -> list[list[float]]:
         """Log-probability (natural) of each continuation as the whole start of the reply: (len(requests), len(continuations))."""
         ...

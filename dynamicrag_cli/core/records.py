@@ -6,6 +6,8 @@ retrieval score.
 """
 
 import math
+from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,8 +20,24 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 Unit = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
+class BrokenRulesError(ValueError):
+    """Fields that are right one by one and wrong together; `rules` are all broken ones as (field, reason)."""
+
+    def __init__(self, rules: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(reason for _, reason in rules))
+        self.rules = rules
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Base of all records: frozen, strict, optional fields left out of the file when they are not set."""
+
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        """Rules between fields that the record breaks, as (field, reason)."""
+        yield from ()
+
+    def _check(self) -> None:
+        if rules := [*self.broken_rules()]:
+            raise BrokenRulesError(rules)
 
 
 class Passage(Record, frozen=True, kw_only=True):
@@ -55,10 +73,14 @@ class Question(Record, frozen=True, kw_only=True):
     meta: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
+        self._check()
+
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        """An empty question, or a data set without a task."""
         if not self.question.strip():
-            raise ValueError("the question is empty")
+            yield "question", "the question is empty"
         if self.dataset not in TASKS:
-            raise ValueError(f"unknown dataset {self.dataset!r}; known: {', '.join(sorted(TASKS))} - at `$.dataset`")
+            yield "dataset", f"unknown dataset {self.dataset!r}; known: {', '.join(sorted(TASKS))} - at `$.dataset`"
 
 
 class Relevance(Record, frozen=True, kw_only=True):
@@ -79,12 +101,14 @@ class RetrievedQuestion(Question, frozen=True, kw_only=True):
     docs: list[Candidate]
     relevance: Relevance | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        """Also a candidate that stands twice, or not one score of the teacher per candidate."""
+        yield from super().broken_rules()
         if len({doc.id for doc in self.docs}) != len(self.docs):
-            raise ValueError("a passage id stands twice among the candidates")
+            twice = sorted(name for name, count in Counter(doc.id for doc in self.docs).items() if count > 1)
+            yield "docs", f"a passage id stands twice among the candidates: {', '.join(map(repr, twice))}"
         if self.relevance is not None and len(self.relevance.scores) != len(self.docs):
-            raise ValueError(f"relevance has {len(self.relevance.scores)} scores for {len(self.docs)} candidates")
+            yield "relevance", f"relevance has {len(self.relevance.scores)} scores for {len(self.docs)} candidates"
 
 
 class LabelledQuestion(RetrievedQuestion, frozen=True, kw_only=True):
@@ -97,7 +121,8 @@ class Rollout(Record, frozen=True, kw_only=True):
     """One selection with the answer that the reader gave from it.
 
     `status` is the parser's word for the reply (see `core.identifiers`); `raw` is the reply itself (None for a selector that is
-    not a model). `answer` is None when there is none: the reply or the reader failed, and `error` says why.
+    not a model). `answer` is None when there is none: the reply or the reader failed, and `error` says why. `n_unseen` candidates
+    and `n_unread` chosen passages, from the end, did not fit into the prompts; `cut` says that a passage was shortened.
     """
 
     selection: list[str]
@@ -106,14 +131,17 @@ class Rollout(Record, frozen=True, kw_only=True):
     answer: str | None = None
     error: str | None = None
     n_reader_tokens: int | None = None
+    n_unseen: int = 0
+    n_unread: int = 0
+    cut: bool = False
 
 
-def _check_rollouts(rollouts: list[Rollout], docs: list[Candidate]) -> None:
+def _rollout_rules(rollouts: list[Rollout], docs: list[Candidate], field: str) -> Iterator[tuple[str, str]]:
     known = {doc.id for doc in docs}
     for number, rollout in enumerate(rollouts):
         strange = [name for name in rollout.selection if name not in known]
         if strange or len(set(rollout.selection)) != len(rollout.selection):
-            raise ValueError(f"rollout {number} selects a passage twice or one that is not a candidate: {strange}")
+            yield field, f"rollout {number} selects a passage twice or one that is not a candidate: {strange}"
 
 
 class SampledQuestion(RetrievedQuestion, frozen=True, kw_only=True):
@@ -121,9 +149,10 @@ class SampledQuestion(RetrievedQuestion, frozen=True, kw_only=True):
 
     rollouts: list[Rollout]
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_rollouts(self.rollouts, self.docs)
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        """Also a rollout that selects what is no candidate."""
+        yield from super().broken_rules()
+        yield from _rollout_rules(self.rollouts, self.docs, "rollouts")
 
 
 class Reward(Record, frozen=True, kw_only=True):
@@ -138,12 +167,13 @@ class RewardedQuestion(SampledQuestion, frozen=True, kw_only=True):
 
     rewards: list[Reward]
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        """Also not one reward per rollout, or a total that is no number."""
+        yield from super().broken_rules()
         if len(self.rewards) != len(self.rollouts):
-            raise ValueError(f"{len(self.rewards)} rewards for {len(self.rollouts)} rollouts")
+            yield "rewards", f"{len(self.rewards)} rewards for {len(self.rollouts)} rollouts"
         if any(r.total is not None and not math.isfinite(r.total) for r in self.rewards):
-            raise ValueError("a reward total is not finite")
+            yield "rewards", "a reward total is not finite"
 
 
 class ChatExample(Record, frozen=True, kw_only=True):
@@ -172,8 +202,12 @@ class PreferencePair(Record, frozen=True, kw_only=True):
     margin: float
 
     def __post_init__(self) -> None:
+        self._check()
+
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        """A pair of equal texts prefers nothing."""
         if self.chosen == self.rejected:
-            raise ValueError("chosen and rejected are equal")
+            yield "rejected", "chosen and rejected are equal"
 
 
 class Prediction(RetrievedQuestion, frozen=True, kw_only=True):
@@ -182,9 +216,10 @@ class Prediction(RetrievedQuestion, frozen=True, kw_only=True):
     rollout: Rollout
     selector: str
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_rollouts([self.rollout], self.docs)
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        """Also a selection of what is no candidate."""
+        yield from super().broken_rules()
+        yield from _rollout_rules([self.rollout], self.docs, "rollout")
 
 
 class QuestionScores(Record, frozen=True, kw_only=True):

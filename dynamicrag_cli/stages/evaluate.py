@@ -58,7 +58,7 @@ def evaluate(
             continue
         rollout = prediction.rollout
         scored[prediction.id] = score_prediction(gold[prediction.id], prediction, system)
-        passages.append(len(rollout.selection))
+        passages.append(len(rollout.selection) - rollout.n_unread)
         if rollout.n_reader_tokens is not None:
             tokens.append(rollout.n_reader_tokens)
         counts["none"] += rollout.status == "none"

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dynamicrag_cli.core.engine import ChatRequest, Completion, Engine, SamplingOptions
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.identifiers import WELL_FORMED, parse_selection
-from dynamicrag_cli.core.prompts import PromptSet
-from dynamicrag_cli.core.records import Prediction, RetrievedQuestion, Rollout, SampledQuestion, extend
+from dynamicrag_cli.core.prompts import Chat, PromptSet
+from dynamicrag_cli.core.records import Candidate, Prediction, RetrievedQuestion, Rollout, SampledQuestion, extend
 from dynamicrag_cli.core.selectors import PURE_SELECTORS, Selector
 from dynamicrag_cli.core.tasks import task_of
+from dynamicrag_cli.stages.budget import Fitted, fit
 from dynamicrag_cli.stages.outcome import Outcome
 
 
@@ -20,16 +21,28 @@ def select_with_model(
     records: Sequence[RetrievedQuestion], engine: Engine, prompts: PromptSet, options: SamplingOptions
 ) -> list[list[Rollout]]:
     """`options.n` selections per record, not answered yet: shape (len(records), n)."""
-    requests = [ChatRequest(f"select:{record.id}", prompts.reranker(record.question, record.docs)) for record in records]
+    fitted = fit(
+        [record.docs for record in records],
+        lambda index, docs: prompts.reranker(records[index].question, docs),
+        engine,
+        options.max_new_tokens,
+    )
+    requests = [ChatRequest(f"select:{record.id}", shown.chat) for record, shown in zip(records, fitted, strict=True)]
     replies = engine.chat(requests, options)
-    return [[_rollout(record, reply) for reply in group] for record, group in zip(records, replies, strict=True)]
+    return [[_rollout(shown, reply) for reply in group] for shown, group in zip(fitted, replies, strict=True)]
 
 
-def _rollout(record: RetrievedQuestion, reply: Completion) -> Rollout:
+def _rollout(shown: Fitted, reply: Completion) -> Rollout:
     if reply.error is not None:
         return Rollout(selection=[], status="failed", error=reply.error)
-    parsed = parse_selection(reply.text, len(record.docs), truncated=reply.finish_reason == "length")
-    return Rollout(selection=[record.docs[position].id for position in parsed.positions], status=parsed.status, raw=reply.text)
+    parsed = parse_selection(reply.text, len(shown.docs), truncated=reply.finish_reason == "length")
+    return Rollout(
+        selection=[shown.docs[position].id for position in parsed.positions],
+        status=parsed.status,
+        raw=reply.text,
+        n_unseen=shown.n_dropped,
+        cut=shown.cut,
+    )
 
 
 def select_by_rule(record: RetrievedQuestion, selector: Selector) -> Rollout:
@@ -55,34 +68,54 @@ def answer(
     """
     waiting: dict[int, list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
     for index, (record, group) in enumerate(zip(records, rollouts, strict=True)):
-        selections = dict.fromkeys(tuple(rollout.selection) for rollout in group if _answerable(rollout))
+        selections = dict.fromkeys(tuple(rollout.selection) for rollout in group if is_answerable(rollout))
         waiting[task_of(record.dataset).max_new_tokens].extend((index, selection) for selection in selections)
-    replies: dict[tuple[int, tuple[str, ...]], Completion] = {}
+    replies: dict[tuple[int, tuple[str, ...]], tuple[Fitted, Completion]] = {}
     for max_new_tokens, jobs in waiting.items():
-        requests = [_reader_request(records[index], selection, prompts) for index, selection in jobs]
+        fitted = fit(
+            [chosen_docs(records[index], selection) for index, selection in jobs],
+            lambda place, docs, jobs=jobs: prompts.generator(records[jobs[place][0]], docs),  # type: ignore[misc]
+            reader,
+            max_new_tokens,
+        )
+        keys = [f"answer:{records[index].id}:{','.join(selection)}" for index, selection in jobs]
+        requests = [ChatRequest(key, shown.chat) for key, shown in zip(keys, fitted, strict=True)]
         answers = reader.chat(requests, SamplingOptions(max_new_tokens=max_new_tokens, seed=seed))
-        replies.update({job: completions[0] for job, completions in zip(jobs, answers, strict=True)})
+        replies.update({job: (shown, group[0]) for job, shown, group in zip(jobs, fitted, answers, strict=True)})
     return [
         [_answered(rollout, replies.get((index, tuple(rollout.selection)))) for rollout in group]
         for index, group in enumerate(rollouts)
     ]
 
 
-def _answerable(rollout: Rollout) -> bool:
+def is_answerable(rollout: Rollout) -> bool:
+    """Whether the reader is asked at all: not after a reply that names nothing and does not say None."""
     return rollout.status in WELL_FORMED or bool(rollout.selection)
 
 
-def _reader_request(record: RetrievedQuestion, selection: tuple[str, ...], prompts: PromptSet) -> ChatRequest:
+def chosen_docs(record: RetrievedQuestion, selection: Sequence[str]) -> list[Candidate]:
+    """The chosen passages, in the order of the selection."""
     by_id = {doc.id: doc for doc in record.docs}
-    chat = prompts.generator(record, [by_id[name] for name in selection])
-    return ChatRequest(f"answer:{record.id}:{','.join(selection)}", chat)
+    return [by_id[name] for name in selection]
 
 
-def _answered(rollout: Rollout, reply: Completion | None) -> Rollout:
-    if reply is None or not _answerable(rollout):
+def reader_prompt(record: RetrievedQuestion, selection: Sequence[str], prompts: PromptSet) -> Chat:
+    """What the reader is asked when these passages were chosen and all fit."""
+    return prompts.generator(record, chosen_docs(record, selection))
+
+
+def _answered(rollout: Rollout, read: tuple[Fitted, Completion] | None) -> Rollout:
+    if read is None or not is_answerable(rollout):
         return rollout
-    text = None if reply.error is not None else reply.text
-    return extend(rollout, Rollout, answer=text, error=reply.error, n_reader_tokens=reply.n_prompt_tokens)  # type: ignore[no-any-return]
+    shown, reply = read
+    added = {
+        "answer": None if reply.error is not None else reply.text,
+        "error": reply.error,
+        "n_reader_tokens": reply.n_prompt_tokens,
+        "n_unread": shown.n_dropped,
+        "cut": rollout.cut or shown.cut,
+    }
+    return extend(rollout, Rollout, **added)  # type: ignore[no-any-return]
 
 
 def sample(

@@ -40,6 +40,27 @@ def test_failed_reply_is_a_failed_selection():
     assert made == Rollout(selection=[], status="failed", error="no memory")
 
 
+def test_candidates_that_do_not_fit_are_not_offered_and_the_record_says_so():
+    record = retrieved("abcd")
+    policy = says("[1], [4]")
+    n_words = len(PROMPTS.reranker(record.question, record.docs).user.split())
+    policy.context = n_words - 1 + 100
+    ((made,),) = select_with_model([record], policy, PROMPTS, SamplingOptions(max_new_tokens=100))
+    assert "Title d" not in policy.requests[0].chat.user
+    assert (made.selection, made.status, made.n_unseen, made.n_unread) == (["a"], "out_of_range", 1, 0)
+
+
+def test_chosen_passages_that_do_not_fit_are_not_read_and_the_record_says_so():
+    record = retrieved("abcd")
+    reader = says(GOLD)
+    reader.context = len(PROMPTS.generator(record, record.docs[:2]).user.split()) + 50
+    (made,) = predict([record], "all", reader=reader)
+    assert made.rollout.selection == list("abcd")
+    assert (made.rollout.n_unread, made.rollout.cut, made.rollout.answer) == (2, False, GOLD)
+    assert "Title b" in reader.requests[0].chat.user
+    assert "Title c" not in reader.requests[0].chat.user
+
+
 def test_sample():
     policy, reader = (
         says("[1]", "None", "[1]"),

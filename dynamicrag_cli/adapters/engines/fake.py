@@ -13,6 +13,7 @@ from typing import Any
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.prompts import Chat
 
 
 class FakeEngine:
@@ -21,7 +22,7 @@ class FakeEngine:
     control_tokens = frozenset({"<|im_start|>", "<|im_end|>"})
 
     def __init__(self, model: str, settings: EngineSettings) -> None:
-        del settings
+        self.max_words = settings.max_model_len
         try:
             self.script: dict[str, Any] = json.loads(Path(model).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -49,6 +50,10 @@ class FakeEngine:
         words = replies[(sample if options.temperature > 0 else 0) % len(replies)].split(" ")
         cut = len(words) > options.max_new_tokens
         return Completion(" ".join(words[: options.max_new_tokens]), "length" if cut else "stop", n_prompt, len(words))
+
+    def excess(self, chats: Sequence[Chat], max_new_tokens: int) -> list[int]:
+        """Words of the user turn beyond --max-model-len."""
+        return [len(chat.user.split()) + max_new_tokens - self.max_words if self.max_words else 0 for chat in chats]
 
     def score(self, requests: Sequence[ChatRequest], continuations: Sequence[str]) -> list[list[float]]:
         """Scripted `scores` of the rule, else a fixed pseudo-random value from prompt and continuation."""

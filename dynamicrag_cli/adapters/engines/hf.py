@@ -11,9 +11,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
-from dynamicrag_cli.adapters.pretrained import load, pick_device
+from dynamicrag_cli.adapters.pretrained import load, pick_device, pinned
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError, InputError
+from dynamicrag_cli.core.prompts import Chat
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,8 +46,9 @@ class HfEngine:
     def __init__(self, model: str, settings: EngineSettings) -> None:
         self.device = pick_device(settings.device)
         dtype = _DTYPES[settings.dtype] if settings.dtype else torch.bfloat16 if self.device.startswith("cuda") else torch.float32
-        self.tokenizer = load("model", model, AutoTokenizer.from_pretrained, padding_side="left")
-        self.model = load("model", model, AutoModelForCausalLM.from_pretrained, dtype=dtype).to(self.device).eval()
+        remote = pinned(model, settings.revision, settings.trust_remote_code)
+        self.tokenizer = load("model", model, AutoTokenizer.from_pretrained, padding_side="left", **remote)
+        self.model = load("model", model, AutoModelForCausalLM.from_pretrained, dtype=dtype, **remote).to(self.device).eval()
         if not self.tokenizer.chat_template:
             raise InputError(f"the tokenizer of {model!r} has no chat template; drag needs a chat (instruct) model")
         if self.tokenizer.pad_token_id is None:
@@ -62,15 +64,19 @@ class HfEngine:
         ids.update(configured if isinstance(configured, list) else [configured])
         return frozenset(i for i in ids if i is not None)
 
-    def encode(self, request: ChatRequest) -> list[int]:
+    def encode(self, chat: Chat) -> list[int]:
         """Token ids of a prompt as the model's own chat template renders it, ready for the reply."""
-        text = self.tokenizer.apply_chat_template(request.chat.messages(), tokenize=False, add_generation_prompt=True)
+        text = self.tokenizer.apply_chat_template(chat.messages(), tokenize=False, add_generation_prompt=True)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def excess(self, chats: Sequence[Chat], max_new_tokens: int) -> list[int]:
+        """Tokens by which each prompt with its reply exceeds the context."""
+        return [len(self.encode(chat)) + max_new_tokens - self.max_tokens for chat in chats]
 
     @_explains_memory
     def chat(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
         """Texts for all requests: shape (len(requests), options.n)."""
-        prompts = [self.encode(request) for request in requests]
+        prompts = [self.encode(request.chat) for request in requests]
         results: list[list[Completion]] = [[] for _ in requests]
         fitting = []
         for index, prompt in enumerate(prompts):
@@ -163,7 +169,7 @@ class HfEngine:
     @torch.inference_mode()
     def score(self, requests: Sequence[ChatRequest], continuations: Sequence[str]) -> list[list[float]]:
         """Log-probability of each continuation as the start of the reply; continuations of one token share one forward pass."""
-        prompts = [self.encode(request) for request in requests]
+        prompts = [self.encode(request.chat) for request in requests]
         tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations]
         room = self.max_tokens - max(map(len, tails), default=0)
         fitting = [index for index, prompt in enumerate(prompts) if len(prompt) <= room]

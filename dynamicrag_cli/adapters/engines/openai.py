@@ -16,9 +16,12 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError, UsageError
+from dynamicrag_cli.core.prompts import Chat
 
 _PASSING = (openai.RateLimitError, openai.InternalServerError, openai.APIConnectionError, openai.APITimeoutError)
 _ATTEMPTS = 5
+# The endpoint's tokenizer is not here; English text has four or five letters a token.
+_LETTERS_PER_TOKEN = 3
 
 
 class OpenAiEngine:
@@ -31,6 +34,13 @@ class OpenAiEngine:
         self.base_url = settings.base_url or os.environ.get("OPENAI_BASE_URL")
         if not self.base_url and not os.environ.get("OPENAI_API_KEY"):
             raise UsageError("the openai engine needs --base-url (or OPENAI_BASE_URL), or OPENAI_API_KEY for the hosted API")
+
+    def excess(self, chats: Sequence[Chat], max_new_tokens: int) -> list[int]:
+        """Tokens by which each prompt with its reply exceeds --max-model-len, by a careful guess; 0 if the limit is not given."""
+        limit = self.settings.max_model_len
+        if limit is None:
+            return [0] * len(chats)
+        return [(len(chat.system) + len(chat.user)) // _LETTERS_PER_TOKEN + max_new_tokens - limit for chat in chats]
 
     def chat(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
         """Texts for all requests: shape (len(requests), options.n)."""

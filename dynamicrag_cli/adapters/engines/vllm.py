@@ -11,14 +11,19 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 from vllm import LLM, SamplingParams, TokensPrompt
 
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
+from dynamicrag_cli.adapters.pretrained import pinned
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError
+from dynamicrag_cli.core.prompts import Chat
 
 
 class VllmEngine:
     """vLLM in this process. Prompts are rendered by the model's own chat template and submitted as tokens."""
 
     def __init__(self, model: str, settings: EngineSettings) -> None:
+        remote = pinned(model, settings.revision, settings.trust_remote_code)
+        if "revision" in remote:
+            remote["tokenizer_revision"] = remote["revision"]
         try:
             self.llm = LLM(
                 model=model,
@@ -26,6 +31,7 @@ class VllmEngine:
                 max_model_len=settings.max_model_len,
                 tensor_parallel_size=settings.gpus,
                 enable_prefix_caching=True,
+                **remote,
             )
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"vLLM cannot load {model!r}: {error}") from error
@@ -33,13 +39,17 @@ class VllmEngine:
         self.control_tokens = frozenset(self.tokenizer.get_added_vocab())
         self.max_tokens = int(self.llm.llm_engine.model_config.max_model_len)
 
-    def _encode(self, request: ChatRequest) -> list[int]:
-        text = self.tokenizer.apply_chat_template(request.chat.messages(), tokenize=False, add_generation_prompt=True)
+    def _encode(self, chat: Chat) -> list[int]:
+        text = self.tokenizer.apply_chat_template(chat.messages(), tokenize=False, add_generation_prompt=True)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def excess(self, chats: Sequence[Chat], max_new_tokens: int) -> list[int]:
+        """Tokens by which each prompt with its reply exceeds the context."""
+        return [len(self._encode(chat)) + max_new_tokens - self.max_tokens for chat in chats]
 
     def chat(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
         """Texts for all requests: shape (len(requests), options.n)."""
-        prompts = [self._encode(request) for request in requests]
+        prompts = [self._encode(request.chat) for request in requests]
         fits = [len(prompt) + options.max_new_tokens <= self.max_tokens for prompt in prompts]
         outputs = iter(
             self.llm.generate(
@@ -67,7 +77,7 @@ class VllmEngine:
     def score(self, requests: Sequence[ChatRequest], continuations: Sequence[str]) -> list[list[float]]:
         """Log-probability of each continuation, read off vLLM's prompt log-probabilities."""
         tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations]
-        prompts = [self._encode(request) for request in requests]
+        prompts = [self._encode(request.chat) for request in requests]
         rows = [TokensPrompt(prompt_token_ids=[*prompt, *tail]) for prompt in prompts for tail in tails]
         outputs = iter(self.llm.generate(rows, SamplingParams(max_tokens=1, prompt_logprobs=0), use_tqdm=False))
         table = []

@@ -159,23 +159,26 @@ def read_all(path: str, kind: type[R]) -> list[R]:
 
 def finish(source: Path, target: Path) -> None:
     """Publish a finished plain file: compress by the target's name, fsync, rename; the source is removed."""
+    if not target.name.endswith((".gz", ".zst")):
+        with source.open("rb") as plain:
+            os.fsync(plain.fileno())
+        source.replace(target)
+        return
     staged = target.with_name(target.name + ".finishing")
     with source.open("rb") as plain, staged.open("wb") as raw:
-        _copy(plain, raw, target.name)
+        _compress(plain, raw, target.name)
         raw.flush()
         os.fsync(raw.fileno())
     staged.replace(target)
     source.unlink()
 
 
-def _copy(plain: BinaryIO, raw: BinaryIO, name: str) -> None:
-    sink: BinaryIO = raw
+def _compress(plain: BinaryIO, raw: BinaryIO, name: str) -> None:
     if name.endswith(".gz"):
         # No name and no time in the header: equal records give equal bytes.
         sink = cast(BinaryIO, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0))
-    elif name.endswith(".zst"):
+    else:
         sink = cast(BinaryIO, zstandard.ZstdCompressor(level=6).stream_writer(raw, closefd=False))
-    while block := plain.read(2**20):
-        sink.write(block)
-    if sink is not raw:
-        sink.close()
+    with sink:
+        while block := plain.read(2**20):
+            sink.write(block)
