@@ -91,10 +91,10 @@ train-dpo: $(RUN)/dpo/manifest.json
 infer: $(ROWS:%=$(RUN)/predictions/%.jsonl)
 eval: $(RUN)/report.json
 
-# The real-data pipeline asks the questions of two sets.
+# The real-data pipeline asks the questions of two sets by turns.
 runs/real/questions.jsonl.gz: $(DRAG_DATA)/questions/squad.jsonl.gz $(DRAG_DATA)/questions/nq.jsonl.gz
 	@mkdir -p $(@D)
-	cat $^ > $@
+	paste -d '\n' $(^:%=<(gzip -dc %)) | grep . | gzip -n > $@
 
 $(CORPUS) $(filter-out runs/real/questions.jsonl.gz,$(QUESTIONS)):
 	@echo "$@: no such file; $(CONFIG) names it in its run section" >&2; exit 4

@@ -108,7 +108,6 @@ def test_the_trainer_and_the_engine_see_the_same_tokens(run: Path) -> None:
     """LLaMA-Factory's encoding of an example is the engine's rendering of its prompt, followed by the reply."""
     from dynamicrag_cli.adapters.engines.hf import HfEngine
     from dynamicrag_cli.adapters.engines.settings import EngineSettings
-    from dynamicrag_cli.core.engine import ChatRequest
     from dynamicrag_cli.core.prompts import Chat
 
     example = records(run / "bc/reranker_bc.jsonl")[0]
@@ -133,5 +132,5 @@ def test_the_trainer_and_the_engine_see_the_same_tokens(run: Path) -> None:
     assert "TOKENS" in done.stdout, done.stderr[-2000:]
     prompt, reply = json.loads(done.stdout.split("TOKENS ")[1])
     engine = HfEngine(str(run / "sft"), EngineSettings(device="cpu"))
-    assert engine.encode(ChatRequest("x", Chat(example["system"], example["user"]))) == prompt
+    assert engine.encode(Chat(example["system"], example["user"])) == prompt
     assert engine.tokenizer.decode(reply).startswith(example["assistant"])

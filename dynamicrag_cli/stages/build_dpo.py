@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.identifiers import format_selection
 from dynamicrag_cli.core.metrics import METRICS
 from dynamicrag_cli.core.preferences import Ranked, generator_choice, ranked_rollouts, reranker_choice
@@ -34,12 +35,15 @@ def build_dpo(records: Sequence[RewardedQuestion], prompts: PromptSet, options: 
 
 
 def _emit(record: RewardedQuestion, prompts: PromptSet, options: PairOptions) -> Outcome:
+    if options.weights:
+        _check_terms(record, options.weights)
     totals = [total(reward.terms, options.weights) if options.weights else reward.total for reward in record.rewards]
     ranked = ranked_rollouts(record, totals)
     files: dict[str, list[Record]] = {}
     choice = reranker_choice(ranked, options.min_margin)
     if choice.best and choice.worst:
-        chat = prompts.reranker(record.question, record.docs)
+        # The very prompt of the rollouts: candidates that did not fit were not offered.
+        chat = prompts.reranker(record.question, record.docs[: len(record.docs) - choice.best.rollout.n_unseen])
         files[RERANKER_FILE] = [
             PreferencePair(
                 id=record.id,
@@ -57,6 +61,20 @@ def _emit(record: RewardedQuestion, prompts: PromptSet, options: PairOptions) ->
     return Emission(f"reranker: {choice.reason}; generator: {reason}", files)
 
 
+def _check_terms(record: RewardedQuestion, weights: dict[str, float]) -> None:
+    """Refuse weights of terms that were never computed, which would leave every rollout without a total.
+
+    Raises:
+        InputError: Naming the term and what computes it.
+    """
+    for name, weight in weights.items():
+        if weight and record.rewards and all(name not in reward.terms for reward in record.rewards):
+            raise InputError(
+                f"question {record.id!r} has no term {name!r} (it has {', '.join(sorted(record.rewards[0].terms))}); "
+                f"compute it with: drag reward … --weights '{name}={weight}'"
+            )
+
+
 def _reply(record: RewardedQuestion, ranked: Ranked) -> str:
     place = {doc.id: position for position, doc in enumerate(record.docs)}
     return format_selection([place[name] for name in ranked.rollout.selection])
@@ -69,7 +87,9 @@ def _generator_pair(record: RewardedQuestion, ranked: Sequence[Ranked], prompts:
     if choice.reason != "kept":
         return None, choice.reason
     by_id = {doc.id: doc for doc in record.docs}
-    chat = prompts.generator(record, [by_id[name] for name in ranked[0].rollout.selection])
+    best = ranked[0].rollout
+    read = best.selection[: len(best.selection) - best.n_unread]
+    chat = prompts.generator(record, [by_id[name] for name in read])
     margin = metric(choice.chosen, record.answers, record.meta, task) - metric(choice.rejected, record.answers, record.meta, task)
     if margin <= 0:
         return None, "the gold answer scores no better"

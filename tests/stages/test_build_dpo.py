@@ -1,5 +1,6 @@
 import pytest
 
+from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.records import Reward
 from dynamicrag_cli.stages.build_dpo import GENERATOR_FILE, RERANKER_FILE, PairOptions, build_dpo
 from tests.builders import GOLD, default_prompts, rewarded, rollout
@@ -109,3 +110,19 @@ def test_chosen_answer_is_never_worse_than_the_rejected_one():
     rollouts = [rollout("a", "nowhere"), rollout("b", "Breg and Ulm")]
     generator = pairs(rewarded(rollouts, [0.9, 0.1], dataset="asqa", answers=["At the Brigach."], meta=meta))[1]
     assert generator is None or generator.margin > 0
+
+
+def test_the_prompts_of_pairs_are_those_of_the_rollouts():
+    best = rollout("b", n_unseen=1)
+    reranker, generator, _ = pairs(rewarded([best, rollout("a", "Vienna", n_unseen=1)], [0.9, 0.1]))
+    assert "Title b" in reranker.user
+    assert "Title d" not in reranker.user
+    _, generator, _ = pairs(rewarded([rollout("ab", n_unread=1), rollout("c", "Vienna")], [0.9, 0.1]))
+    assert "Title a" in generator.user
+    assert "Title b" not in generator.user
+
+
+def test_weights_of_a_term_that_was_never_computed_are_an_error():
+    record = rewarded([rollout("b"), rollout("a", "Vienna")], [0.9, 0.1])
+    with pytest.raises(InputError, match=r"no term 'judge'.*drag reward"):
+        build(record, options=PairOptions(weights={"judge": 1.0}))

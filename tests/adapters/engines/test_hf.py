@@ -54,7 +54,7 @@ def generated(model, tokenizer, request: ChatRequest, new: int, stops: list[int]
 
 
 def test_the_prompt_is_the_models_own_chat_template(engine: HfEngine, tokenizer) -> None:
-    ids = engine.encode(ChatRequest("k", Chat("Be brief.", "Why?")))
+    ids = engine.encode(Chat("Be brief.", "Why?"))
     assert tokenizer.decode(ids) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
     )

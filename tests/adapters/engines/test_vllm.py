@@ -88,3 +88,15 @@ def test_scores_are_sums_over_the_continuations_tokens(engine) -> None:
 def test_a_model_that_cannot_be_loaded_is_an_engine_error(engine) -> None:
     with pytest.raises(EngineError, match="no such model"):
         engine(model="broken")
+
+
+def test_a_pinned_hub_model_is_pinned_in_weights_tokenizer_and_code(engine, tiny_lm: Path) -> None:
+    sha = "0" * 40
+    local = engine(revision=sha, trust_remote_code=True).llm.settings
+    assert (local["trust_remote_code"], "revision" in local) == (False, False)
+    assert engine().llm.settings["trust_remote_code"] is False
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Llm, "get_tokenizer", lambda self: AutoTokenizer.from_pretrained(tiny_lm))
+        remote = engine(model="org/m", revision=sha, trust_remote_code=True).llm.settings
+    assert {remote[name] for name in ("revision", "tokenizer_revision", "code_revision")} == {sha}
+    assert remote["trust_remote_code"] is True
