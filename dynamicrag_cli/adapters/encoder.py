@@ -7,12 +7,12 @@ from dynamicrag_cli.adapters.pretrained import load
 
 
 def load_encoder(model: str, device: str | None = None) -> SentenceTransformer:
-    """Load an encoder; remote code stays off.
+    """Load an encoder.
 
     Raises:
         InputError: There is no such model.
     """
-    encoder: SentenceTransformer = load("encoder", model, SentenceTransformer, device=device, trust_remote_code=False)
+    encoder: SentenceTransformer = load("encoder", model, SentenceTransformer, device=device)
     return encoder
 
 

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dynamicrag_cli.adapters.files.restricted import UnpicklingError
 from dynamicrag_cli.core.errors import InputError
 
 
 def load(what: str, name: str, loader: Callable[..., Any], **options: object) -> Any:
     """Call `loader(name, **options)`, a `from_pretrained` or a constructor that takes a folder or hub id.
+
+    Code that a model brings does not run unless `options` say so (see `pinned`).
 
     Raises:
         InputError: There is no such model, or it is not of the kind that the loader reads.
@@ -21,10 +24,25 @@ def load(what: str, name: str, loader: Callable[..., Any], **options: object) ->
     from safetensors import SafetensorError
 
     try:
-        return loader(name, **options)
+        return loader(name, **{"trust_remote_code": False, **options})
+    except UnpicklingError as error:
+        # pytorch_model.bin is a pickle, which torch reads as weights only.
+        reason = "its weights are a pickle that is damaged or holds more than weights; nothing of it was run"
+        raise InputError(f"cannot load the {what} {name!r}: {reason}") from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"cannot load the {what} {name!r}: {reason}") from error
+
+
+def pinned(name: str, revision: str | None, trust_remote_code: bool) -> dict[str, Any]:
+    """Options that load one commit of a hub's model and let its own code run if that was asked for.
+
+    The code may live in another repository than the weights, hence the second pin. A local folder has no commit that could vouch
+    for its code, which therefore never runs.
+    """
+    if revision is None or Path(name).is_dir():
+        return {"trust_remote_code": False}
+    return {"revision": revision, "code_revision": revision, "trust_remote_code": trust_remote_code}
 
 
 def pick_device(device: str | None) -> str:

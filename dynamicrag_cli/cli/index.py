@@ -10,12 +10,13 @@ import typer
 
 from dynamicrag_cli.adapters import registry
 from dynamicrag_cli.adapters.files.jsonl import Reader, lines
-from dynamicrag_cli.adapters.files.manifest import read_manifest, write_manifest
+from dynamicrag_cli.adapters.files.manifest import identity, read_manifest, write_manifest
+from dynamicrag_cli.adapters.files.seal import check_seal, seal
 from dynamicrag_cli.adapters.retrievers.store import PassageStore, write_store
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import progress, say
 from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
-from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.records import Passage, Reject
 
 
@@ -30,6 +31,12 @@ def index(
         ),
     ] = "bm25",
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="dense: the encoder, a folder or hub id.")] = None,
+    embeddings: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--embeddings", metavar="FILE", help="dense: take the vectors from DPR-style pickles (repeat it) instead of encoding."
+        ),
+    ] = None,
     device: opt.Device = None,
     batch_size: opt.BatchSize = 32,
     fresh: opt.Fresh = False,
@@ -42,9 +49,16 @@ def index(
     """
     if not Path(corpus).is_file():
         raise InputError(f"{corpus}: no such file")
+    if embeddings and retriever != "dense":
+        raise UsageError("--embeddings is for --retriever dense")
+    for file in embeddings or ():
+        if not file.is_file():
+            raise InputError(f"{file}: no such file")
     check_folder_target(output, "index")
     wanted = fingerprint(ctx, corpus)
+    wanted["options"]["embeddings"] = [identity(str(file)) for file in embeddings or ()]
     if not fresh and is_fresh(output, wanted):
+        _check_files(output, read_manifest(output))
         say(f"index: {output} is up to date")
         return
     started = time.monotonic()
@@ -52,6 +66,7 @@ def index(
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     settings: dict[str, Any] = {"retriever": retriever, "model": model, "device": device, "batch_size": batch_size}
+    settings["embeddings"] = [str(file) for file in embeddings or ()]
     with progress("index", sum(1 for _ in lines(corpus))) as bar:
         reader = Reader(corpus, Passage)
         n_passages = write_store(building, _passages(reader))
@@ -64,6 +79,7 @@ def index(
     kept = {"retriever": retriever, "model": model}
     counts = {"in": n_passages}
     manifest = {"kind": "index", "fingerprint": wanted, "settings": kept, "counts": counts, "moved_to_meta": reader.strange}
+    manifest["files"] = seal(building)
     write_manifest(building, manifest)
     shutil.rmtree(output, ignore_errors=True)
     building.rename(output)
@@ -84,10 +100,18 @@ def open_index(folder: Path, device: str | None = None, batch_size: int = 32) ->
     """Open an index folder for searching.
 
     Raises:
-        InputError: It is no finished index.
+        InputError: It is no finished index, or a file of it is not the one that was built.
     """
     manifest = read_manifest(folder) if folder.is_dir() else {}
     if manifest.get("kind") != "index":
         raise InputError(f"{folder}: not an index; build one with: drag index CORPUS -o {folder} --retriever bm25")
+    _check_files(folder, manifest)
     settings = {**manifest["settings"], "device": device, "batch_size": batch_size}
     return registry.load("retriever", settings["retriever"], registry.RETRIEVERS)(folder, PassageStore(folder), settings)
+
+
+def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
+    """Compare the files of an index with the seal in its manifest; an index that was built without one passes."""
+    retriever = manifest["settings"]["retriever"]
+    remedy = f"build the index again: drag index CORPUS -o {folder} --retriever {retriever} --fresh"
+    check_seal(folder, manifest.get("files", {}), remedy)

@@ -13,7 +13,7 @@ from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import err, json_text, one_line, printable, say, write_stdout
 from dynamicrag_cli.cli.index import open_index
-from dynamicrag_cli.cli.models import open_pair, prompts_for
+from dynamicrag_cli.cli.models import engine_settings, open_pair, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.engine import SamplingOptions
 from dynamicrag_cli.core.errors import EngineError, UsageError
@@ -73,6 +73,8 @@ def infer(
     dtype: opt.Dtype = None,
     max_model_len: opt.MaxModelLen = None,
     base_url: opt.BaseUrl = None,
+    revision: opt.Revision = None,
+    trust_remote_code: opt.TrustRemoteCode = False,
     device: opt.Device = None,
     batch_tokens: opt.BatchTokens = 16384,
     gpus: opt.Gpus = 1,
@@ -95,6 +97,7 @@ def infer(
         raise UsageError("the selector 'llm' needs --model, the reranker")
     if not (reader or model):
         raise UsageError("give --reader (or --model), the model that answers")
+    engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
     drawing = SamplingOptions(1, temperature, top_p, max_selection_tokens, seed)
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:

@@ -14,7 +14,7 @@ from dynamicrag_cli.core.prompts import PromptSet
 
 def engine_settings(ctx: typer.Context) -> EngineSettings:
     """Engine settings from the options that the command has."""
-    names = ("device", "dtype", "max_model_len", "batch_tokens", "gpus", "base_url")
+    names = ("device", "dtype", "max_model_len", "batch_tokens", "gpus", "base_url", "revision", "trust_remote_code")
     return EngineSettings(**{name: ctx.params[name] for name in names if ctx.params.get(name) is not None})
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dynamicrag_cli.adapters.engines.settings import check_address
 from dynamicrag_cli.adapters.registry import ENGINES, describe
 from dynamicrag_cli.cli import config
 from dynamicrag_cli.core.errors import UsageError, unknown_name
@@ -136,7 +137,17 @@ BatchTokens = Annotated[
     int, typer.Option(min=1, help="hf: tokens per batch, samples and padding included.", rich_help_panel=RUNNING)
 ]
 Gpus = Annotated[int, typer.Option(min=1, help="vllm: GPUs that share one copy of the model.", rich_help_panel=RUNNING)]
-BaseUrl = Annotated[str | None, typer.Option(metavar="URL", help="openai: address of the endpoint (key: OPENAI_API_KEY).")]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(parser=checked(check_address), metavar="URL", help="openai: address of the endpoint (key: OPENAI_API_KEY)."),
+]
+Revision = Annotated[
+    str | None,
+    typer.Option(metavar="SHA", help="hf, vllm: commit of a hub's model, 40 hex digits; the same for --model and --reader."),
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="hf, vllm: run the code that a hub's model brings; only with --revision.")
+]
 SelectorName = Annotated[
     str,
     typer.Option(

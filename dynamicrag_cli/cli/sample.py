@@ -8,7 +8,7 @@ import typer
 
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
-from dynamicrag_cli.cli.models import open_pair, prompts_for
+from dynamicrag_cli.cli.models import engine_settings, open_pair, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.engine import SamplingOptions
 from dynamicrag_cli.core.records import RetrievedQuestion, SampledQuestion
@@ -34,6 +34,8 @@ def sample(
     dtype: opt.Dtype = None,
     max_model_len: opt.MaxModelLen = None,
     base_url: opt.BaseUrl = None,
+    revision: opt.Revision = None,
+    trust_remote_code: opt.TrustRemoteCode = False,
     device: opt.Device = None,
     batch_tokens: opt.BatchTokens = 16384,
     gpus: opt.Gpus = 1,
@@ -51,6 +53,7 @@ def sample(
 
     Example: drag sample bc/dpo_pool.jsonl -o sampled.jsonl --engine hf --model sft --rollouts 8
     """
+    engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
     drawing = SamplingOptions(rollouts, temperature, top_p, max_selection_tokens, seed)
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:

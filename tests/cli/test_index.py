@@ -1,9 +1,11 @@
 """`drag index`: an index folder that is whole or not there, and that costs nobody their files."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dynamicrag_cli.adapters.files.manifest import write_manifest
@@ -123,3 +125,113 @@ def test_unknown_fields_of_passages_are_counted_in_the_manifest(drag, corpus: Pa
 def test_a_corpus_of_stop_words_is_an_input_error(drag, tmp_path: Path) -> None:
     done = drag("index", write(tmp_path / "c.jsonl", [{"id": "a", "title": "", "text": "the of"}]), "-o", tmp_path / "ix")
     assert done.code == 4
+
+
+@pytest.fixture
+def pair(drag, corpus: Path, tmp_path: Path, tiny_encoder: Path) -> dict[str, Path]:
+    """A BM25 and a dense index of the corpus, and of another corpus of the same size."""
+    other = write(tmp_path / "other.jsonl", [{**p, "text": p.get("text", p.get("contents"))[::-1]} for p in PASSAGES])
+    made = {}
+    for name, source in (("own", corpus), ("other", other)):
+        for retriever in ("bm25", "dense"):
+            made[f"{name}-{retriever}"] = tmp_path / f"{name}-{retriever}"
+            extra = ["--model", tiny_encoder] if retriever == "dense" else []
+            done = drag("index", source, "-o", made[f"{name}-{retriever}"], "--retriever", retriever, *extra)
+            assert done.code == 0, done.err
+    return made
+
+
+FILES = {
+    "bm25": ("passages.jsonl", "offsets.npy", "bm25/data.csc.index.npy", "bm25/vocab.index.json", "bm25/params.index.json"),
+    "dense": ("passages.jsonl", "offsets.npy", "dense.faiss"),
+}
+
+
+@pytest.mark.parametrize(("retriever", "file"), [(kind, file) for kind, files in FILES.items() for file in files])
+@pytest.mark.parametrize("damage", ["cut", "longer", "gone", "swapped"])
+def test_a_file_that_is_not_the_one_that_was_built_is_named_and_left_alone(
+    drag, corpus: Path, pair: dict[str, Path], retriever: str, file: str, damage: str
+) -> None:
+    folder, other = pair[f"own-{retriever}"], pair[f"other-{retriever}"]
+    whole = (folder / file).read_bytes()
+    if damage == "swapped" and (other / file).read_bytes() == whole:
+        pytest.skip("the other index has an equal file")
+    wrong = {"cut": whole[:-1], "longer": whole + b" ", "gone": None, "swapped": (other / file).read_bytes()}[damage]
+    (folder / file).unlink()
+    if wrong is not None:
+        (folder / file).write_bytes(wrong)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(InputError) as caught:
+        open_index(folder)
+    assert str(folder / file) in str(caught.value)
+    assert f"drag index CORPUS -o {folder} --retriever {retriever} --fresh" in str(caught.value)
+    # The same command again does not call it up to date, and does not write over it either.
+    extra = ["--model", json.loads((folder / "manifest.json").read_text())["settings"]["model"]] if retriever == "dense" else []
+    again = drag("index", corpus, "-o", folder, "--retriever", retriever, *extra)
+    assert again.code == 4
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert drag("index", corpus, "-o", folder, "--retriever", retriever, *extra, "--fresh").code == 0
+    open_index(folder)
+
+
+def test_an_index_from_before_there_were_seals_opens(pair: dict[str, Path]) -> None:
+    path = pair["own-bm25"] / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["files"]
+    path.write_text(json.dumps(manifest))
+    assert len(open_index(pair["own-bm25"]).store) == 3
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    """Embeddings of the corpus, in another order: b is nearest to what points along the first axis."""
+    rows = {"c": 0.5, "a": -2.0, "b": 3.0}
+    path = tmp_path / "vectors.pkl"
+    path.write_bytes(pickle.dumps([(name, np.eye(32, dtype=np.float32)[0] * value) for name, value in rows.items()]))
+    return path
+
+
+def test_embeddings_are_taken_as_they_are_instead_of_encoding(
+    drag, corpus: Path, tmp_path: Path, vectors: Path, tiny_encoder: Path
+) -> None:
+    call = ("index", corpus, "-o", tmp_path / "ix", "--retriever", "dense", "--model", tiny_encoder, "--embeddings", vectors)
+    done = drag(*call)
+    assert done.code == 0, done.err
+    index = open_index(tmp_path / "ix")
+    assert [p.id for p in index.store] == ["a", "b", "c"]
+    assert np.array_equal(index.index.reconstruct_n(0, 3)[:, 0], np.asarray([-2.0, 3.0, 0.5], dtype=np.float32))
+    assert "up to date" in drag(*call).err
+    # Other vectors make another index.
+    vectors.write_bytes(pickle.dumps((["a", "b", "c"], np.ones((3, 32), dtype=np.float16))))
+    assert "up to date" not in drag(*call).err
+    assert open_index(tmp_path / "ix").index.reconstruct(0)[5] == 1
+
+
+def test_embeddings_that_do_not_fit_are_an_input_error_and_leave_no_index(
+    drag, corpus: Path, tmp_path: Path, vectors: Path, tiny_encoder: Path
+) -> None:
+    dense = ("--retriever", "dense", "--model", tiny_encoder)
+    write(corpus, [*PASSAGES, {"id": "d", "title": "", "text": "One more."}])
+    for arguments, code, words in (
+        ([*dense, "--embeddings", vectors], 4, "without a vector: 'd'"),
+        ([*dense, "--embeddings", tmp_path / "nowhere"], 4, "no such file"),
+        (["--embeddings", vectors], 2, "--retriever dense"),
+        (["--retriever", "dense", "--embeddings", vectors], 2, "--model"),
+    ):
+        done = drag("index", corpus, "-o", tmp_path / "ix", *arguments)
+        assert (done.code, done.error) == (code, None)
+        assert words in done.err
+        assert not (tmp_path / "ix").exists()
+
+
+def test_a_pickle_that_calls_something_is_refused(drag, corpus: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+    class Payload:
+        def __reduce__(self):
+            return eval, (f"open({str(tmp_path / 'ran')!r}, 'w')",)
+
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps([("a", Payload())]))
+    call = ("index", corpus, "-o", tmp_path / "ix", "--retriever", "dense", "--model", tiny_encoder)
+    done = drag(*call, "--embeddings", tmp_path / "evil.pkl")
+    assert (done.code, done.error) == (4, None)
+    assert "builtins.eval" in done.err
+    assert not (tmp_path / "ran").exists()

@@ -8,7 +8,7 @@ import pytest
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.cli import models
 from dynamicrag_cli.core.errors import InputError
-from tests.samples import script
+from tests.samples import question, script, write
 from tests.tiny_models import CONTROL_TOKENS
 
 
@@ -44,3 +44,20 @@ def test_control_tokens_of_a_tokenizer_guard_the_prompts(tiny_lm: Path) -> None:
 def test_a_tokenizer_that_is_nowhere_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="tokenizer"):
         models.tokenizer_control_tokens(str(tmp_path / "nowhere"))
+
+
+def test_trust_without_a_commit_is_refused_before_any_work(drag, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [question(1)])
+    for command in ("sample", "infer"):
+        for extra in (["--trust-remote-code"], ["--trust-remote-code", "--revision", "main"], ["--revision", "v2"]):
+            done = drag(command, source, "-o", tmp_path / "out.jsonl", "--model", "org/m", *extra)
+            assert (done.code, done.error) == (2, None)
+            assert "--revision" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_an_address_with_a_password_is_refused(drag, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [question(1)])
+    done = drag("sample", source, "--model", "m", "--engine", "openai", "--base-url", "http://me:secret@127.0.0.1/v1")
+    assert done.code == 2
+    assert "OPENAI_API_KEY" in done.err

@@ -8,6 +8,7 @@ import faiss
 import numpy as np
 
 from dynamicrag_cli.adapters.encoder import encode, load_encoder
+from dynamicrag_cli.adapters.files.embeddings import read_embeddings
 from dynamicrag_cli.adapters.retrievers.store import PassageStore, text_of
 from dynamicrag_cli.core.errors import InputError, UsageError
 
@@ -33,9 +34,12 @@ class DenseIndex:
 
     @staticmethod
     def build(folder: Path, store: PassageStore, settings: dict[str, Any]) -> Iterator[int]:
-        """Encode all passages of a store and index them; yields the number done."""
+        """Encode all passages of a store, or take their vectors from files, and index them; yields the number done."""
         if not settings.get("model"):
             raise UsageError("--retriever dense needs --model, an encoder's folder or hub id")
+        if settings.get("embeddings"):
+            yield from _import(folder, store, settings["embeddings"])
+            return
         encoder = load_encoder(settings["model"], settings.get("device"))
         index = faiss.IndexFlatIP(encoder.get_embedding_dimension())
         for start in range(0, len(store), _CHUNK):
@@ -48,3 +52,12 @@ class DenseIndex:
         """Rows and cosines, both of shape (n_questions, min(top_k, n_passages)), best first."""
         scores, rows = self.index.search(encode(self.encoder, list(questions), self.batch_size), min(top_k, len(self.store)))
         return rows, scores
+
+
+def _import(folder: Path, store: PassageStore, files: Sequence[str]) -> Iterator[int]:
+    """Index vectors as they are, not scaled to unit length: some encoders are trained for the inner product."""
+    vectors = read_embeddings(files, [passage.id for passage in store])
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    faiss.write_index(index, str(folder / "dense.faiss"))
+    yield index.ntotal

@@ -19,7 +19,7 @@ class CrossEncoderTeacher:
     threshold = 0.5
 
     def __init__(self, model: str, settings: TeacherSettings) -> None:
-        self.model = load("cross-encoder", model, CrossEncoder, device=settings.device, trust_remote_code=False)
+        self.model = load("cross-encoder", model, CrossEncoder, device=settings.device)
         if self.model.config.num_labels != 1:
             raise InputError(f"the cross-encoder {model!r} has {self.model.config.num_labels} outputs; a teacher needs one")
         self.settings = settings
