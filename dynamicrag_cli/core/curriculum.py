@@ -1,8 +1,8 @@
 """Few candidates first: how many passages an example of the cloning data shows.
 
 A small model that is shown all candidates from the start sees hundreds of examples before it ties an identifier to what the
-passage says. Shown two, it learns that within tens of examples, and carries it over to more (docs/training.md). The idea is that
-of curriculum learning (Bengio et al., 2009).
+passage says. Shown two, it learns that much sooner, and carries it over to more (docs/architecture.md). The idea is that of
+curriculum learning (Bengio et al., 2009).
 """
 
 from dataclasses import dataclass
