@@ -78,7 +78,17 @@ def test_the_readme_names_every_command(command: str) -> None:
     assert f"drag {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "sft", "--help"], ["check", "pipelines/demo.yaml"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "sft", "--help"],
+        ["check", "pipelines/demo.yaml"],
+        ["validate", "examples/toy/questions.jsonl"],
+        ["show", "tests/golden/records/Prediction.jsonl", "--prompt"],
+    ],
+    ids=" ".join,
+)
 def test_help_and_check_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\n"

@@ -21,7 +21,10 @@ from dynamicrag_cli.cli import (
     retrieve,
     reward,
     sample,
+    schema,
+    show,
     train,
+    validate,
 )
 from dynamicrag_cli.cli import eval as evaluation
 from dynamicrag_cli.cli.console import say
@@ -31,8 +34,8 @@ HELP = """Train and run dynamic rerankers for RAG: an LLM that chooses which pas
 how many.
 
 The pipeline, in order: index, retrieve, rerank-teacher, build-bc, train sft, sample, reward, build-dpo, train dpo,
-infer, eval. Stages read and write JSONL; data goes to stdout or -o, messages to stderr. Options may also come from a
-pipeline file (--config) or from
+infer, eval. Stages read and write JSONL, which validate, schema and show look at; data goes to stdout or -o, messages to
+stderr. Options may also come from a pipeline file (--config) or from
 DRAG_COMMAND_OPTION.
 """
 
@@ -73,6 +76,9 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "merge": merge.merge,
     "eval": evaluation.eval_command,
     "check": check.check,
+    "validate": validate.validate,
+    "schema": schema.schema,
+    "show": show.show,
     "doctor": doctor.doctor,
 }
 for _name, _function in _COMMANDS.items():

@@ -13,6 +13,7 @@ from dynamicrag_cli.adapters.engines.settings import check_address
 from dynamicrag_cli.adapters.registry import ENGINES, describe
 from dynamicrag_cli.cli import config
 from dynamicrag_cli.core.errors import UsageError, unknown_name
+from dynamicrag_cli.core.records import KINDS
 from dynamicrag_cli.core.selectors import parse_selector
 from dynamicrag_cli.core.shards import parse_shard
 
@@ -46,6 +47,18 @@ def checked(parse: Callable[[str], object]) -> Callable[[object], str]:
 
 
 Source = Annotated[str, typer.Argument(metavar="IN", help="Input JSONL (.gz and .zst by name, - for stdin).", show_default=False)]
+DataFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="JSONL file (.gz and .zst by name, - for stdin).", show_default=False)
+]
+RecordKind = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        parser=one_of("record", KINDS),
+        metavar="RECORD",
+        help="What the lines are, such as Passage; drag schema lists the names (default: guessed from the first lines).",
+    ),
+]
 Output = Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Output JSONL (.gz and .zst by name, - for stdout).")]
 OutputDir = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Output folder.", show_default=False)]
 

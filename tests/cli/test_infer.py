@@ -29,6 +29,24 @@ def test_a_person_can_read_the_whole_passage(drag, toy_bm25: Path, fake: Path) -
     assert "Gujarat" in done.err
 
 
+def test_a_terminal_obeys_neither_a_passage_nor_a_model(drag, tmp_path: Path) -> None:
+    evil = "\x1b]0;owned\x07\x1b[31m[red]lion\u202e"
+    corpus = [
+        {"id": f"p{number}", "title": f"{evil} {number}", "text": f"Which cat lives in prides? {evil}"} for number in range(2)
+    ]
+    assert drag("index", write(tmp_path / "corpus.jsonl", corpus), "-o", tmp_path / "bm25").code == 0
+    fake = script(tmp_path / "fake.json", default=f"the {evil}", **{SELECT: [f"[1] {evil}"]})
+    call = (*ASK, "--index", tmp_path / "bm25", "--engine", "fake", "--model", fake)
+    done = drag(*call)
+    assert (done.code, done.out) == (0, b"the ]0;owned[31m[red]lion\n"), done.err
+    assert done.err.count("]0;owned[31m[red]lion") >= 2
+    assert "malformed reply" in done.err
+    program = drag(*call, "--json")
+    assert json.loads(program.out)["rollout"]["answer"] == f"the {evil}"
+    for text in (done.err, program.out.decode(), program.err):
+        assert not {*text} & {*"\x1b\x07\u202e"}
+
+
 def test_a_program_reads_one_json_document(drag, toy_bm25: Path, fake: Path) -> None:
     done = drag(*ASK, "--index", toy_bm25, "--engine", "fake", "--model", fake, "--json", "--top-k", 3)
     assert done.code == 0, done.err

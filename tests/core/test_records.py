@@ -31,6 +31,14 @@ def test_examples_of_the_docs_are_records():
         assert msgspec.json.encode(msgspec.json.decode(line, type=kind)) == line
 
 
+def test_all_rules_that_a_record_breaks_are_named_together():
+    with pytest.raises(
+        r.BrokenRulesError, match=r"the question is empty; unknown dataset 'zz'; .*stands twice.*: 'a'$"
+    ) as caught:
+        r.RetrievedQuestion(**base(question=" ", dataset="zz", docs=docs("aab")))
+    assert [field for field, _ in caught.value.rules] == ["question", "dataset", "docs"]
+
+
 def test_schema_version():
     assert r.SCHEMA_VERSION == 1
 
