@@ -1,5 +1,6 @@
 """Opening engines and prompts from the options of a command."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,13 @@ def open_engine(name: str, model: str, settings: EngineSettings) -> Engine:
 def open_pair(ctx: typer.Context, engine: str, model: str | None, reader: str | None) -> tuple[Engine | None, Engine]:
     """The policy (None if there is no `model`) and the reader; one and the same engine where both are the same model."""
     settings = engine_settings(ctx)
-    policy = open_engine(engine, model, settings) if model else None
-    if policy is not None and (reader is None or reader == model):
+    if model and reader in (None, model):
+        policy = open_engine(engine, model, settings)
         return policy, policy
     assert reader is not None
-    return policy, open_engine(engine, reader, settings)
+    if model:
+        settings = replace(settings, memory_share=0.5)
+    return open_engine(engine, model, settings) if model else None, open_engine(engine, reader, settings)
 
 
 def tokenizer_control_tokens(tokenizer: str | None) -> frozenset[str]:

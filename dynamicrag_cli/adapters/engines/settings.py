@@ -30,6 +30,7 @@ class EngineSettings:
         base_url: `openai`: address of the endpoint; None takes OPENAI_BASE_URL.
         concurrency: `openai`: requests in flight.
         timeout_s: `openai`: seconds before a request counts as failed.
+        memory_share: `vllm`: share of what the engine would take of a GPU's memory, where two models live on one.
         revision: `hf`, `vllm`: commit of a hub's model; None takes its newest.
         trust_remote_code: `hf`, `vllm`: whether the code that a hub's model brings may run; only with a `revision`.
     """
@@ -42,6 +43,7 @@ class EngineSettings:
     base_url: str | None = None
     concurrency: int = 16
     timeout_s: float = 120.0
+    memory_share: float = 1.0
     revision: str | None = None
     trust_remote_code: bool = False
 

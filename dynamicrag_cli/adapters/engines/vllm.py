@@ -16,6 +16,9 @@ from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError
 from dynamicrag_cli.core.prompts import Chat
 
+# vLLM's own default.
+_MEMORY = 0.9
+
 
 class VllmEngine:
     """vLLM in this process. Prompts are rendered by the model's own chat template and submitted as tokens."""
@@ -30,6 +33,7 @@ class VllmEngine:
                 dtype=settings.dtype or "auto",
                 max_model_len=settings.max_model_len,
                 tensor_parallel_size=settings.gpus,
+                gpu_memory_utilization=_MEMORY * settings.memory_share,
                 enable_prefix_caching=True,
                 **remote,
             )

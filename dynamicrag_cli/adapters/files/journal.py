@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from dynamicrag_cli.adapters.files.jsonl import encoder, finish
+from dynamicrag_cli.adapters.files.jsonl import BUFFER_BYTES, encoder, finish
 from dynamicrag_cli.adapters.files.manifest import differences
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.records import Record, Reject
@@ -154,8 +154,8 @@ def publish(
     notes: Counter[str] = Counter()
     staged = {name: target.with_name(target.name + ".plain") for name, target in targets.items()}
     staged["rejects"] = rejects.with_name(rejects.name + ".plain")
-    files = {name: path.open("wb") for name, path in staged.items()}
-    with journal.open("rb") as lines:
+    files = {name: path.open("wb", buffering=BUFFER_BYTES) for name, path in staged.items()}
+    with journal.open("rb", buffering=BUFFER_BYTES) as lines:
         lines.readline()
         for line in lines:
             if line.startswith(_REJECT):

@@ -18,6 +18,8 @@ from dynamicrag_cli.core.records import Record, Reject
 
 STREAM = "-"
 MAX_LINE_BYTES = 64 * 2**20
+# A record with twenty passages is longer than Python's own buffer, which would be filled several times per line.
+BUFFER_BYTES = 2**20
 R = TypeVar("R", bound=Record)
 
 encoder = msgspec.json.Encoder()
@@ -39,7 +41,7 @@ def open_read(path: str) -> BinaryIO:
         return cast(BinaryIO, gzip.open(path, "rb"))
     if path.endswith(".zst"):
         return cast(BinaryIO, io.BufferedReader(_ZstdFile(path)))
-    return Path(path).open("rb")
+    return Path(path).open("rb", buffering=BUFFER_BYTES)
 
 
 class _ZstdFile(io.RawIOBase):
