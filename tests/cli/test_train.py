@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import subprocess
 import sys
 import time
 import warnings
@@ -274,6 +275,35 @@ def test_ctrl_c_stops_the_trainer_and_the_training_goes_on_later(work: Path, tra
     with pytest.raises(ProcessLookupError):
         os.kill(json.loads(seen.read_text())["pid"], 0)
     assert train("ok").code == 0
+
+
+def test_a_scheduler_that_ends_the_job_ends_the_trainer_and_its_workers(work: Path, trainer: Path) -> None:
+    """In real processes: the trainer's own child, as torchrun has them, must be gone too."""
+    trainer.write_text(f'#!/bin/sh\nsleep 60 &\necho $! > {work}/worker\nexec {sys.executable} -S {fake_trainer.__file__} "$@"\n')
+    command = [sys.executable, "-m", "dynamicrag_cli", "train", "sft", "--data", "sft", "-o", "model", "--model", "base"]
+    environment = {**os.environ, "FAKE_TRAINER": "hang", "DRAG_TRAINER": str(trainer), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, cwd=work)
+    seen = work / "model.partial/seen.json"
+    while process.poll() is None and not (seen.exists() and seen.read_text()):
+        time.sleep(0.02)
+    process.terminate()
+    _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, "goes on from the last saved step" in complaint.decode()) == (130, True)
+    for pid in (json.loads(seen.read_text())["pid"], int((work / "worker").read_text())):
+        for _ in range(200):
+            if not alive(pid):
+                break
+            time.sleep(0.02)
+        assert not alive(pid)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be collected does not."""
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_missing_trainer_is_exit_3_and_says_where_it_lives(drag, work: Path) -> None:

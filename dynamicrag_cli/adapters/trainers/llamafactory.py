@@ -99,14 +99,20 @@ def run(trainer: str, arguments: list[str], folder: Path, env: dict[str, str], p
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the trainer with all its workers."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        # Its group may be gone already.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE_S)
-            return
+    """End the trainer with all its workers: asked first, then, or at a second Ctrl-C, by force."""
+    try:
+        _signal_group(process, signal.SIGTERM)
+        process.wait(_PATIENCE_S)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        pass
+    finally:
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def loss_curve(folder: Path) -> list[tuple[int, float]]:
