@@ -8,6 +8,7 @@ that many inputs.
 import contextlib
 import fcntl
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ from dynamicrag_cli.adapters.files.manifest import differences
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.records import Record, Reject
 
+_SYNC_S = 1.0
 _REJECT, _FILES = b'{"reject":', b'{"files":'
 
 
@@ -30,6 +32,9 @@ Entry = Record | Reject | tuple[str, dict[str, list[Record]]] | bytes
 class Journal:
     """An open journal, locked against a second process.
 
+    A chunk is in the file, and safe from a kill, when `append` returns; it is on the disk, and safe from a power cut, at most
+    `_SYNC_S` later or when the journal is closed.
+
     Attributes:
         n_done: Input records that earlier runs have dealt with.
     """
@@ -37,6 +42,7 @@ class Journal:
     def __init__(self, path: Path, fingerprint: dict[str, Any], *, fresh: bool) -> None:
         self.path = path
         self.n_done = 0
+        self.synced = 0.0
         self.file: BinaryIO = path.open("a+b")
         try:
             _lock(self.file, path)
@@ -52,17 +58,22 @@ class Journal:
             raise
 
     def append(self, outcomes: Iterable[Entry]) -> None:
-        """Write one chunk, whole lines only, and flush it to the disk."""
+        """Write one chunk, whole lines only."""
         self._write(b"".join(_encode(outcome) + b"\n" for outcome in outcomes))
 
     def _write(self, data: bytes) -> None:
         self.file.write(data)
         self.file.flush()
-        os.fsync(self.file.fileno())
+        if time.monotonic() - self.synced > _SYNC_S:
+            os.fsync(self.file.fileno())
+            self.synced = time.monotonic()
 
     def close(self) -> None:
-        """Close and unlock the file; the journal stays for a later run."""
+        """Sync (unless it was deleted), close and unlock the file."""
         # A full disk leaves unwritten bytes behind, which closing would try to write again.
+        with contextlib.suppress(OSError):
+            if os.fstat(self.file.fileno()).st_nlink:
+                os.fsync(self.file.fileno())
         with contextlib.suppress(OSError):
             self.file.close()
 
