@@ -10,6 +10,7 @@ import typer
 
 from dynamicrag_cli import __version__
 from dynamicrag_cli.cli import (
+    audit,
     build_bc,
     build_dpo,
     check,
@@ -72,6 +73,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "sample": sample.sample,
     "reward": reward.reward,
     "build-dpo": build_dpo.build_dpo,
+    "audit": audit.audit,
     "infer": infer.infer,
     "merge": merge.merge,
     "eval": evaluation.eval_command,

@@ -90,6 +90,12 @@ Chunk = Annotated[
 MaxRejectRate = Annotated[
     float, typer.Option(min=0, max=1, help="Share of rejected records above which the exit code is 6.", rich_help_panel=RUNNING)
 ]
+MaxBadShare = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, help="Share of bad training examples (drag audit) above which the command stops.", rich_help_panel=RUNNING
+    ),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew, whatever an earlier run has left.", rich_help_panel=RUNNING)]
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts per batch of the encoder or teacher.", rich_help_panel=RUNNING)]
 Device = Annotated[

@@ -1,7 +1,6 @@
 """`drag train sft` and `drag train dpo`."""
 
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,14 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from dynamicrag_cli.adapters.files.jsonl import lines
-from dynamicrag_cli.adapters.files.manifest import differences, identity, read_manifest, write_manifest
+from dynamicrag_cli.adapters.files.manifest import identity, read_manifest
 from dynamicrag_cli.adapters.files.templates import render_training
+from dynamicrag_cli.adapters.trainers import building as building_folder
 from dynamicrag_cli.adapters.trainers import llamafactory
-from dynamicrag_cli.adapters.trainers.groups import GROUPED, write_groups
+from dynamicrag_cli.adapters.trainers.groups import GROUPED, Bad, write_groups, write_sound
+from dynamicrag_cli.adapters.trainers.registration import known_datasets
 from dynamicrag_cli.cli import options as opt
+from dynamicrag_cli.cli.audit import Audit, check_share, look, tell
 from dynamicrag_cli.cli.console import progress, say, write_stdout
 from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
-from dynamicrag_cli.core.errors import InputError, InterruptedRunError, UsageError
+from dynamicrag_cli.core.errors import InputError, InterruptedRunError
 
 app = typer.Typer(no_args_is_help=True, help="Train a model through LLaMA-Factory (an environment of its own).")
 
@@ -81,6 +83,10 @@ Shuffle = Annotated[
         help="in-groups: keep the examples of a question together (its orders, its answer), which steadies small batches.",
     ),
 ]
+AuditFirst = Annotated[
+    bool,
+    typer.Option("--audit/--no-audit", help="Look for bad examples first (drag audit) and leave them out."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print LLaMA-Factory's YAML and stop.", rich_help_panel=opt.RUNNING)]
 ModelOut = Annotated[
     Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder of the new checkpoint.", show_default=False)
@@ -115,6 +121,8 @@ def sft(
     save_steps: SaveSteps = 500,
     gpus: Gpus = 1,
     trainer: Trainer = _DEFAULT_TRAINER,
+    audit: AuditFirst = True,
+    max_bad_share: opt.MaxBadShare = 0.05,
     dry_run: DryRun = False,
     fresh: opt.Fresh = False,
     config: opt.Config = None,
@@ -160,6 +168,8 @@ def dpo(
     save_steps: SaveSteps = 500,
     gpus: Gpus = 1,
     trainer: Trainer = _DEFAULT_TRAINER,
+    audit: AuditFirst = True,
+    max_bad_share: opt.MaxBadShare = 0.05,
     dry_run: DryRun = False,
     fresh: opt.Fresh = False,
     config: opt.Config = None,
@@ -186,9 +196,8 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
     source = data if params["shuffle"] else building / "data"
     slots |= {"datasets": datasets if params["shuffle"] else [GROUPED], "data": str(source.resolve())}
     slots |= {"output": str(trained.resolve()), "model": _resolved(params["model"])}
-    settings = render_training(params["templates"], stage, slots)
     if params["dry_run"]:
-        write_stdout(settings)
+        write_stdout(render_training(params["templates"], stage, slots))
         return
     check_folder_target(output, "model")
     wanted = fingerprint(ctx, None)
@@ -201,16 +210,51 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
         return
     if not params["fresh"] and building.is_dir() and read_manifest(building).get("fingerprint") == wanted:
         # An earlier run was cut off between its last step and the move to its place.
-        _move(building, output)
+        building_folder.move(building, output)
         say(f"train {stage}: {output} was finished by an earlier run")
         return
-    _prepare(building, wanted, fresh=params["fresh"])
+    found = _audited(params, data, datasets)
+    building_folder.prepare(building, wanted, fresh=params["fresh"])
     trained.mkdir(parents=True, exist_ok=True)
-    if not params["shuffle"]:
-        per_step = params["batch_size"] * params["accumulation"] * params["gpus"]
-        write_groups(data, datasets, building / "data", ranking=stage == "dpo", seed=params["seed"], per_step=per_step)
-    (building / "train.yaml").write_text(settings, encoding="utf-8")
+    if not params["shuffle"] or found.n_bad:
+        _write_data(params, data, datasets, building / "data", found.bad, ranking=stage == "dpo")
+        slots["data"] = str((building / "data").resolve())
+    (building / "train.yaml").write_text(render_training(params["templates"], stage, slots), encoding="utf-8")
     started = time.monotonic()
+    _run_trainer(params, stage, building, trained)
+    seconds = time.monotonic() - started
+    curve = llamafactory.loss_curve(trained)
+    examples = sum(1 for name in datasets for _ in lines(str(data / f"{name}.jsonl")))
+    counts = {"in": examples, "dropped": found.n_bad, "steps": curve[-1][0] if curve else 0}
+    manifest = {
+        "kind": "model",
+        "fingerprint": wanted,
+        "counts": counts,
+        "seconds": round(seconds, 3),
+        "loss": curve,
+        "stage": stage,
+        "audit": found.document(params["cutoff"]),
+    }
+    building_folder.finish(building, output, manifest)
+    shown = f", loss {curve[0][1]:.3f} -> {curve[-1][1]:.3f}" if curve else ""
+    say(f"train {stage}: {examples} examples, {counts['steps']} steps{shown}, {seconds:.0f} s -> {output}")
+
+
+def _write_data(params: dict[str, Any], data: Path, datasets: list[str], folder: Path, bad: Bad, *, ranking: bool) -> None:
+    """The training files in the order or without the examples that the options ask for."""
+    if params["shuffle"]:
+        write_sound(data, datasets, folder, bad, ranking=ranking)
+    else:
+        per_step = params["batch_size"] * params["accumulation"] * params["gpus"]
+        write_groups(data, datasets, folder, bad, ranking=ranking, seed=params["seed"], per_step=per_step)
+
+
+def _run_trainer(params: dict[str, Any], stage: str, building: Path, trained: Path) -> None:
+    """Run LLaMA-Factory on `building/train.yaml`, with its steps as a progress bar; adapters are merged at the end.
+
+    Raises:
+        InterruptedRunError: Ctrl-C or SIGTERM; the checkpoint so far is kept.
+    """
     env = llamafactory.environment(params["use_cpu"], params["gpus"])
     with progress(f"train {stage}", None) as bar:
 
@@ -222,25 +266,10 @@ def _train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: d
 
         try:
             llamafactory.run(params["trainer"], ["train", str(building / "train.yaml")], trained, env, on_step)
-            if lora:
+            if params["finetuning"] == "lora":
                 _merge(params, trained, building, env)
         except KeyboardInterrupt:
             raise InterruptedRunError("training interrupted; the same command goes on from the last saved step") from None
-    seconds = time.monotonic() - started
-    curve = llamafactory.loss_curve(trained)
-    examples = sum(1 for name in datasets for _ in lines(str(data / f"{name}.jsonl")))
-    counts = {"in": examples, "steps": curve[-1][0] if curve else 0}
-    manifest = {
-        "kind": "model",
-        "fingerprint": wanted,
-        "counts": counts,
-        "seconds": round(seconds, 3),
-        "loss": curve,
-        "stage": stage,
-    }
-    _finish(building, output, manifest)
-    shown = f", loss {curve[0][1]:.3f} -> {curve[-1][1]:.3f}" if curve else ""
-    say(f"train {stage}: {examples} examples, {counts['steps']} steps{shown}, {seconds:.0f} s -> {output}")
 
 
 _SLOTS = (
@@ -255,47 +284,27 @@ def _datasets(data: Path, wanted: list[str]) -> list[str]:
     Raises:
         InputError: The folder is no data folder, or has no example for the role.
     """
-    registry = data / "dataset_info.json"
-    if not registry.exists():
-        raise InputError(f"{data}: no dataset_info.json; make the folder with drag build-bc or drag build-dpo")
-    try:
-        known = json.loads(registry.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{registry}: not JSON ({error}); make the folder anew with --fresh") from None
+    known = known_datasets(data)
     found = [name for name in wanted if name in known]
     if not found:
         raise InputError(f"{data}: holds none of {', '.join(wanted)} (it has {', '.join(known) or 'no examples at all'})")
     return found
 
 
+def _audited(params: dict[str, Any], data: Path, datasets: list[str]) -> Audit:
+    """The gate before a training: its bad examples, which are left out, or an error if they are too many."""
+    if not params["audit"]:
+        return Audit()
+    found = look(data, datasets, params["model"], params["cutoff"])
+    if found.n_bad:
+        tell(found)
+        check_share(found, params["max_bad_share"], data)
+    return found
+
+
 def _resolved(model: str) -> str:
     """A folder as an absolute path, since the trainer runs elsewhere; a hub id as it is."""
     return str(Path(model).resolve()) if Path(model).exists() else model
-
-
-def _prepare(building: Path, wanted: dict[str, Any], *, fresh: bool) -> None:
-    """Keep the folder of an interrupted run with equal settings: the trainer goes on from its checkpoint.
-
-    Raises:
-        UsageError: The folder holds a checkpoint of a run with other settings.
-    """
-    note = building / "fingerprint.json"
-    found = json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
-    if found != wanted and any(building.rglob("checkpoint-*")) and not fresh:
-        changed = "\n  ".join(differences(found or {}, wanted))
-        raise UsageError(
-            f"{building} holds an unfinished training with other settings:\n  {changed}\n"
-            "Repeat the command with its settings to finish it, or type --fresh to throw it away."
-        )
-    for checkpoint in building.rglob("checkpoint-*"):
-        # Its state is written last; a checkpoint without it was torn by a kill, and the trainer would stumble over it.
-        if not (checkpoint / "trainer_state.json").exists():
-            shutil.rmtree(checkpoint)
-    if building.exists() and (fresh or found != wanted or not any(building.rglob("checkpoint-*"))):
-        # LLaMA-Factory goes on from a checkpoint and refuses a folder that holds anything else.
-        shutil.rmtree(building)
-    building.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(wanted), encoding="utf-8")
 
 
 def _merge(params: dict[str, Any], adapter: Path, building: Path, env: dict[str, str]) -> None:
@@ -314,17 +323,3 @@ def _merge(params: dict[str, Any], adapter: Path, building: Path, env: dict[str,
     for file in (building / "merged").iterdir():
         file.replace(building / file.name)
     (building / "merged").rmdir()
-
-
-def _finish(building: Path, output: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest, drop what only a running training needs, and move the checkpoint to its place."""
-    write_manifest(building, manifest)
-    _move(building, output)
-
-
-def _move(building: Path, output: Path) -> None:
-    for checkpoint in building.rglob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
-    shutil.rmtree(output, ignore_errors=True)
-    building.rename(output)
-    (output / "fingerprint.json").unlink(missing_ok=True)

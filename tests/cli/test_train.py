@@ -39,7 +39,12 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def trainer(work: Path) -> Path:
-    program = work / "llamafactory-cli"
+    return fake_program(work)
+
+
+def fake_program(folder: Path) -> Path:
+    """An executable that stands in for llamafactory-cli."""
+    program = folder / "llamafactory-cli"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -S {fake_trainer.__file__} "$@"\n')
     program.chmod(0o755)
     return program
@@ -50,7 +55,7 @@ def train(drag, trainer: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     def run(act: str, *more: object, stage: str = "sft"):
         monkeypatch.setenv("FAKE_TRAINER", act)
         monkeypatch.setenv("DRAG_TRAINER", str(trainer))
-        return drag("train", stage, "--data", stage, "-o", "model", "--model", "base", *more)
+        return drag("train", stage, "--data", stage, "-o", "model", "--model", "base", "--no-audit", *more)
 
     return run
 
@@ -137,7 +142,7 @@ def test_a_training_leaves_a_checkpoint_with_its_loss_curve(work: Path, train) -
     assert (work / "model/model.safetensors").read_text() == "weights"
     manifest = json.loads((work / "model/manifest.json").read_text())
     assert manifest["loss"] == [[1, 2.5], [2, 1.5], [3, 0.5]]
-    assert (manifest["kind"], manifest["stage"], manifest["counts"]) == ("model", "sft", {"in": 4, "steps": 3})
+    assert (manifest["kind"], manifest["stage"], manifest["counts"]) == ("model", "sft", {"in": 4, "dropped": 0, "steps": 3})
     assert "4 examples, 3 steps, loss 2.500 -> 0.500" in done.err
     assert json.loads((work / "model/seen.json").read_text())["gpus"] == "2"
     assert "loading" in (work / "model/train.log").read_text()
@@ -280,7 +285,20 @@ def test_ctrl_c_stops_the_trainer_and_the_training_goes_on_later(work: Path, tra
 def test_a_scheduler_that_ends_the_job_ends_the_trainer_and_its_workers(work: Path, trainer: Path) -> None:
     """In real processes: the trainer's own child, as torchrun has them, must be gone too."""
     trainer.write_text(f'#!/bin/sh\nsleep 60 &\necho $! > {work}/worker\nexec {sys.executable} -S {fake_trainer.__file__} "$@"\n')
-    command = [sys.executable, "-m", "dynamicrag_cli", "train", "sft", "--data", "sft", "-o", "model", "--model", "base"]
+    command = [
+        sys.executable,
+        "-m",
+        "dynamicrag_cli",
+        "train",
+        "sft",
+        "--data",
+        "sft",
+        "-o",
+        "model",
+        "--model",
+        "base",
+        "--no-audit",
+    ]
     environment = {**os.environ, "FAKE_TRAINER": "hang", "DRAG_TRAINER": str(trainer), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, cwd=work)
     seen = work / "model.partial/seen.json"
@@ -307,7 +325,7 @@ def alive(pid: int) -> bool:
 
 
 def test_a_missing_trainer_is_exit_3_and_says_where_it_lives(drag, work: Path) -> None:
-    done = drag("train", "sft", "--data", "sft", "-o", "model", "--model", "base", "--trainer", work / "nowhere")
+    done = drag("train", "sft", "--data", "sft", "-o", "model", "--model", "base", "--no-audit", "--trainer", work / "nowhere")
     assert (done.code, done.error) == (3, None)
     assert "--trainer" in done.err
     assert "make setup" in done.err
@@ -363,7 +381,7 @@ def test_a_torn_line_of_the_log_does_not_fail_the_resumed_run(work: Path, train)
 
 def test_a_crash_before_the_manifest_does_not_block_the_next_run(work: Path, train, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("dynamicrag_cli.cli.train.write_manifest", full_disk)
+        patch.setattr("dynamicrag_cli.adapters.trainers.building.write_manifest", full_disk)
         assert train("ok").code != 0
     assert train("ok").code == 0
 

@@ -1,7 +1,9 @@
 """Training data in groups: all examples of a question in one optimiser step, lesson by lesson."""
 
 import json
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from dynamicrag_cli.adapters.files.jsonl import lines
 from dynamicrag_cli.adapters.trainers.registration import dataset_info
@@ -11,7 +13,28 @@ from dynamicrag_cli.core.splits import unit_hash
 GROUPED = "grouped"
 
 
-def write_groups(data: Path, datasets: list[str], folder: Path, *, ranking: bool, seed: int, per_step: int) -> None:
+Bad = Mapping[str, Container[str]]
+
+
+def write_sound(data: Path, datasets: list[str], folder: Path, bad: Bad, *, ranking: bool) -> None:
+    """The training files without the examples whose ids are in `bad`, by file stem."""
+    folder.mkdir(exist_ok=True)
+    for name in datasets:
+        with (folder / f"{name}.jsonl").open("wb") as file:
+            file.writelines(line for _, line in _sound(data, name, bad))
+    (folder / "dataset_info.json").write_text(json.dumps(dataset_info(datasets, ranking=ranking)), encoding="utf-8")
+
+
+def _sound(data: Path, name: str, bad: Bad) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """The examples of a file that are not bad, with their lines."""
+    refused = bad.get(name, ())
+    for _, line in lines(str(data / f"{name}.jsonl")):
+        example = json.loads(line)
+        if example["id"] not in refused:
+            yield example, line.rstrip(b"\r\n") + b"\n"
+
+
+def write_groups(data: Path, datasets: list[str], folder: Path, bad: Bad, *, ranking: bool, seed: int, per_step: int) -> None:
     """One training file in which the examples of a question follow one another: by lesson, at random within a lesson.
 
     Raises:
@@ -20,12 +43,11 @@ def write_groups(data: Path, datasets: list[str], folder: Path, *, ranking: bool
     groups: dict[str, list[bytes]] = {}
     lessons: dict[str, int] = {}
     for name in datasets:
-        for _, line in lines(str(data / f"{name}.jsonl")):
-            example = json.loads(line)
+        for example, line in _sound(data, name, bad):
             # The copies of a question's cloning example are numbered: id#0, id#1, …
             question = example["id"].rpartition("#")[0] if name == "reranker_bc" else example["id"]
             lessons[question] = example.get("lesson", 0)
-            groups.setdefault(question, []).append(line.rstrip(b"\r\n") + b"\n")
+            groups.setdefault(question, []).append(line)
     folder.mkdir(exist_ok=True)
     largest = max(map(len, groups.values()))
     if largest != per_step:

@@ -1,0 +1,67 @@
+"""`drag audit` finds what is planted, and `drag train` leaves it out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.samples import labelled, read, write
+
+
+@pytest.fixture
+def data(drag, tmp_path: Path, tiny_lm: Path) -> Path:
+    source = write(tmp_path / "in.jsonl", (labelled(number, split="train") for number in range(20)))
+    assert drag("build-bc", source, "-o", tmp_path / "bc", "--dpo-share", 0, "--tokenizer", tiny_lm).code == 0
+    return tmp_path / "bc"
+
+
+def plant(data: Path, **changes: object) -> str:
+    """Change the first cloning example; returns its id."""
+    examples = read(data / "reranker_bc.jsonl")
+    examples[0] |= changes
+    write(data / "reranker_bc.jsonl", examples)
+    return examples[0]["id"]
+
+
+def test_sound_data_pass(drag, data: Path, tiny_lm: Path) -> None:
+    done = drag("audit", data, "--model", tiny_lm, "--cutoff", 2048)
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert (report["findings"], report["cutoff"]) == ({}, 2048)
+    assert report["files"]["reranker_bc"]["examples"] == 20
+    assert 0 < report["files"]["generator_sft"]["tokens"]["p50"] < report["files"]["reranker_bc"]["tokens"]["p50"]
+    assert "cutoff 2048" in done.err
+
+
+def test_planted_faults_are_named_and_exit_4(drag, data: Path, tiny_lm: Path, tmp_path: Path) -> None:
+    name = plant(data, user="say <|im_end|> now")
+    done = drag("audit", data, "--model", tiny_lm, "-o", tmp_path / "audit.json")
+    assert done.code == 4
+    assert f"control_token: a text holds a control token of the model ({name})" in done.err
+    assert json.loads((tmp_path / "audit.json").read_text())["bad"]["reranker_bc"] == {name: ["control_token"]}
+    assert drag("audit", data, "--model", tiny_lm, "--max-bad-share", 0.1).code == 0
+
+
+def test_a_cutoff_that_is_too_small_stops_a_training_before_it_starts(drag, data: Path, tiny_lm: Path, tmp_path: Path) -> None:
+    arguments = ("train", "sft", "--data", data, "-o", tmp_path / "m", "--model", tiny_lm, "--trainer", "no-such-program")
+    done = drag(*arguments, "--cutoff", 32)
+    assert (done.code, "target_lost" in done.err, "--max-bad-share" in done.err) == (4, True, True)
+    assert not list(tmp_path.glob("m*"))
+    assert drag(*arguments, "--cutoff", 2048).code == 3
+
+
+def test_a_training_leaves_bad_examples_out(drag, data: Path, tiny_lm: Path, tmp_path: Path) -> None:
+    from tests.cli.test_train import fake_program
+
+    name = plant(data, user="say <|im_end|> now")
+    done = drag("train", "sft", "--data", data, "-o", tmp_path / "m", "--model", tiny_lm, "--trainer", fake_program(tmp_path))
+    assert done.code == 0, done.err
+    manifest = json.loads((tmp_path / "m/manifest.json").read_text())
+    assert (manifest["counts"]["dropped"], manifest["audit"]["bad"]["reranker_bc"]) == (1, {name: ["control_token"]})
+    kept = {example["id"] for example in read(tmp_path / "m/data/reranker_bc.jsonl")}
+    assert kept == {example["id"] for example in read(data / "reranker_bc.jsonl")} - {name}
+
+
+def test_a_folder_that_holds_no_data(drag, tmp_path: Path, tiny_lm: Path) -> None:
+    done = drag("audit", tmp_path, "--model", tiny_lm)
+    assert (done.code, "drag build-bc" in done.err) == (4, True)
