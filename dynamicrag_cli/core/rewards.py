@@ -5,17 +5,20 @@ never a zero.
 """
 
 import re
+from collections.abc import Sequence
 
 from dynamicrag_cli.core.errors import UsageError, unknown_name
 
 PURE_TERMS = ("em", "rouge", "length")
 MODEL_TERMS = ("bertscore", "judge")
 TERMS = PURE_TERMS + MODEL_TERMS
+# What RRPO rewards on every prefix; `hit` is in {-1, 1}, as its paper has it, all others in [0, 1].
+READER_TERMS = ("em", "f1", "hit", "rouge", "length")
 PAPER_WEIGHTS = {"em": 0.2, "bertscore": 0.2, "rouge": 0.2, "length": 0.2, "judge": 0.2}
 
 
-def parse_weights(text: str) -> dict[str, float]:
-    """Read `em=0.4 rouge=0.4 length=0.2` (spaces or commas between).
+def parse_weights(text: str, known: Sequence[str] = TERMS) -> dict[str, float]:
+    """Read `em=0.4 rouge=0.4 length=0.2` (spaces or commas between); `known` are the terms there are.
 
     Raises:
         UsageError: An unknown term, a term without a number, a negative weight, or no positive weight at all.
@@ -23,8 +26,8 @@ def parse_weights(text: str) -> dict[str, float]:
     weights: dict[str, float] = {}
     for part in re.split(r"[\s,]+", text.strip()):
         name, _, value = part.partition("=")
-        if name not in TERMS:
-            raise unknown_name("reward term", name, TERMS)
+        if name not in known:
+            raise unknown_name("reward term", name, known)
         try:
             weights[name] = float(value)
         except ValueError:
