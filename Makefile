@@ -94,7 +94,7 @@ eval: $(RUN)/report.json
 # The real-data pipeline asks the questions of two sets by turns.
 runs/real/questions.jsonl.gz: $(DRAG_DATA)/questions/squad.jsonl.gz $(DRAG_DATA)/questions/nq.jsonl.gz
 	@mkdir -p $(@D)
-	paste -d '\n' $(^:%=<(gzip -dc %)) | grep . | gzip -n > $@
+	paste -d '\n' $(foreach file,$^,<(gzip -dc $(file))) | grep . | gzip -n > $@
 
 $(CORPUS) $(filter-out runs/real/questions.jsonl.gz,$(QUESTIONS)):
 	@echo "$@: no such file; $(CONFIG) names it in its run section" >&2; exit 4
