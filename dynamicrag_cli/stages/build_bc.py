@@ -78,18 +78,17 @@ def _evidence_was_missed(record: LabelledQuestion, chosen: tuple[int, ...]) -> b
 def _orders(record: LabelledQuestion, chosen: tuple[int, ...], size: int | None, options: CloningOptions) -> list[list[int]]:
     """The candidates that each copy shows, in order: rotations of a random order, and a new one when they are used up.
 
-    With a `size`, the chosen passages and at least one other are shown, the others anew in each random order.
+    With a `size`, the chosen passages and at least one other are shown; the others take turns from one random order to the next.
     """
-    everyone = range(len(record.docs))
-    others = [position for position in everyone if position not in chosen]
+    others = [position for position in range(len(record.docs)) if position not in chosen]
     n_others = len(others) if size is None else min(len(others), max(size - len(chosen), 1))
     n_shown = len(chosen) + n_others
+    generator("others", options.seed, record.id).shuffle(others)
     orders = []
     for copy in range(options.copies):
         draw, turn = divmod(copy, n_shown)
-        random = generator("order", options.seed, record.id, draw)
-        shown = everyone if n_shown == len(everyone) else [*chosen, *random.sample(others, n_others)]
-        order = random.sample(shown, n_shown)
+        shown = [*chosen, *(others[(draw * n_others + place) % len(others)] for place in range(n_others))]
+        order = generator("order", options.seed, record.id, draw).sample(sorted(shown), n_shown)
         orders.append(order[turn:] + order[:turn])
     return orders
 

@@ -65,6 +65,7 @@ def test_a_curriculum_shows_the_target_and_some_others():
     assert [example.assistant for example in examples[:2]] in (["[1]", "[2]"], ["[2]", "[1]"])
     assert shown[0] == shown[1]
     assert {example.lesson for example in examples} == {0}
+    assert shown[2] == shown[3] != shown[0], "the others take turns"
 
 
 def test_a_long_target_is_shown_with_one_other():
