@@ -34,7 +34,7 @@ READY := $(VENV)/.ready$(EXTRAS:%=-%)
 # Whoever brings a trainer of their own (DRAG_TRAINER) needs no second environment.
 TRAIN_READY := $(if $(filter $(TRAIN_VENV)/%,$(DRAG_TRAINER)),$(TRAIN_VENV)/.ready)
 
-.PHONY: help setup models demo all check test test-slow faults clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo infer eval
+.PHONY: FORCE help setup models demo all check test test-slow faults clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo infer eval
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
