@@ -34,7 +34,7 @@ READY := $(VENV)/.ready$(EXTRAS:%=-%)
 # Whoever brings a trainer of their own (DRAG_TRAINER) needs no second environment.
 TRAIN_READY := $(if $(filter $(TRAIN_VENV)/%,$(DRAG_TRAINER)),$(TRAIN_VENV)/.ready)
 
-.PHONY: FORCE help setup models demo all check test test-slow faults clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo infer eval
+.PHONY: FORCE help setup models demo all check test test-slow faults clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo infer eval report
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -50,7 +50,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
 	$(VENV)/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
-	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[retrieval,local,gguf,openai,dev$(if $(EXTRAS),$(comma)$(EXTRAS))]'
+	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[retrieval,local,gguf,openai,report,dev$(if $(EXTRAS),$(comma)$(EXTRAS))]'
 	@$(VENV)/bin/python tools/repair_torch.py
 	@touch $@
 
@@ -71,9 +71,10 @@ comma := ,
 
 ## The pipeline ---------------------------------------------------------------------------------------------------------------
 
-demo: setup ## Run the whole loop on the toy corpus (or CONFIG=…) and print the table
+demo: setup ## Run the whole loop on the toy corpus (or CONFIG=…), print the table and write report.html
 	@$(DRAG) check $(CONFIG)
-	@$(MAKE) --no-print-directory all CONFIG=$(CONFIG)
+	@$(MAKE) --no-print-directory all report CONFIG=$(CONFIG)
+	@echo; echo "The run in pictures, question by question: $(RUN)/report.html"
 	@echo; echo "Ask it something over the same corpus:"
 	@echo "  $(DRAG) infer --question '…' --index $(RUN)/bm25 --model $(RUN)/sft"
 
@@ -90,6 +91,7 @@ build-dpo: $(RUN)/dpo-data/manifest.json
 train-dpo: $(RUN)/dpo/manifest.json
 infer: $(ROWS:%=$(RUN)/predictions/%.jsonl)
 eval: $(RUN)/report.json
+report: $(RUN)/report.html
 
 # The real-data pipeline asks the questions of two sets by turns.
 runs/real/questions.jsonl.gz: $(DRAG_DATA)/questions/squad.jsonl.gz $(DRAG_DATA)/questions/nq.jsonl.gz
@@ -135,6 +137,9 @@ $(RUN)/predictions/%.jsonl: $(RUN)/candidates.jsonl $(RUN)/sft/manifest.json $(R
 # The table is printed every time; everything before it only when something changed.
 $(RUN)/report.json: $(ROWS:%=$(RUN)/predictions/%.jsonl) $(QUESTIONS) $(CONFIG) FORCE
 	$(DRAG) eval $(ROWS:%=$(RUN)/predictions/%.jsonl) --gold $(QUESTIONS) -o $@ $(WITH)
+
+$(RUN)/report.html: $(RUN)/report.json
+	$(DRAG) report $(RUN) -o $@
 
 FORCE:
 

@@ -26,6 +26,7 @@ HEAVY = (
     "sklearn",
     "Stemmer",
     "rouge_score",
+    "matplotlib",
 )
 MAX_LINES = 350
 

@@ -97,6 +97,16 @@ def test_the_report_has_a_row_for_each_system(run: Path) -> None:
     assert all(system["questions"] == 6 for system in systems.values())
 
 
+def test_the_report_is_a_page(run: Path) -> None:
+    """Pictures and questions of what the stages left."""
+    done = run_make(run.parent, "report")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "missing" not in done.stderr
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert all(f"<figcaption>{title}" in page for title in ("Answer score", "Loss of train dpo", "Reward terms", "Records per stage"))
+    assert "What is missing" not in page
+
+
 def test_a_second_make_runs_no_stage_again(run: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != "report.json"}
     again = run_make(run.parent, "all")

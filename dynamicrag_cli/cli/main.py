@@ -18,6 +18,7 @@ from dynamicrag_cli.cli import (
     index,
     infer,
     merge,
+    report,
     rerank_teacher,
     retrieve,
     reward,
@@ -35,7 +36,7 @@ HELP = """Train and run dynamic rerankers for RAG: an LLM that chooses which pas
 how many.
 
 The pipeline, in order: index, retrieve, rerank-teacher, build-bc, train sft, sample, reward, build-dpo, train dpo,
-infer, eval. Stages read and write JSONL, which validate, schema and show look at; data goes to stdout or -o, messages to
+infer, eval, report. Stages read and write JSONL, which validate, schema and show look at; data goes to stdout or -o, messages to
 stderr. Options may also come from a pipeline file (--config) or from
 DRAG_COMMAND_OPTION.
 """
@@ -77,6 +78,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "infer": infer.infer,
     "merge": merge.merge,
     "eval": evaluation.eval_command,
+    "report": report.report,
     "check": check.check,
     "validate": validate.validate,
     "schema": schema.schema,

@@ -1,0 +1,229 @@
+"""The pictures of a report as SVG that can stand in a page: text stays text, and colours are the page's own CSS variables."""
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from dynamicrag_cli.core.runs import Score, StageFacts, SystemResults, amount, flow
+
+# Colours that stand for the page's, and are replaced when the picture is done.
+_INK, _MUTED, _GRID, _MAIN, _SECOND, _BAD = (f"#01020{number}" for number in range(1, 7))
+_VARIABLES = {_INK: "ink", _MUTED: "muted", _GRID: "grid", _MAIN: "main", _SECOND: "second", _BAD: "bad"}
+_WIDTH = 5.4
+_ROW = 0.3
+_LABEL = 26
+# Any: the names of all settings are a type of their own.
+_SETTINGS: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "drag",
+    # A dollar sign in a name is no mathematics.
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.edgecolor": _GRID,
+    "axes.labelcolor": _MUTED,
+    "axes.titlesize": 9,
+    "axes.titlecolor": _INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": _MUTED,
+    "ytick.color": _INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+}
+
+
+def intervals(rows: Sequence[tuple[str, Score]]) -> str:
+    """A point with its interval per row, in percent."""
+
+    def paint(figure: Figure) -> None:
+        axes = _rows(figure.subplots(), [name for name, _ in rows])
+        for place, (_, score) in enumerate(rows):
+            low, mean, high = (100 * value for value in (score.low, score.mean, score.high))
+            axes.plot([low, high], [place, place], color=_MAIN, linewidth=2.5, alpha=0.45, solid_capstyle="round")
+            axes.plot(mean, place, "o", color=_MAIN, markersize=6)
+        axes.set_xlim(-2, 102)
+        axes.set_xlabel("percent, with 95 % interval")
+
+    return _drawn(_ROW * len(rows) + 0.6, paint)
+
+
+def accuracy_by_passages(systems: Sequence[SystemResults]) -> str:
+    """The headline score against the mean number of passages read, a point with its interval per system."""
+
+    def paint(figure: Figure) -> None:
+        axes: Axes = figure.subplots()
+        for system in systems:
+            score, passages = system.scores["headline"], system.passages or 0.0
+            axes.plot([passages] * 2, [100 * score.low, 100 * score.high], color=_MAIN, linewidth=2, alpha=0.3)
+            axes.plot(passages, 100 * score.mean, "o", color=_MAIN, markersize=6)
+        _label_points(axes, [(system.passages or 0.0, 100 * system.scores["headline"].mean, system.name) for system in systems])
+        axes.margins(x=0.12)
+        # Round the scores there are, but never so close that nothing looks like a difference.
+        low, high = min(system.scores["headline"].low for system in systems), max(s.scores["headline"].high for s in systems)
+        axes.set_ylim(max(100 * low - 5, -3), min(max(100 * high, 100 * low + 10) + 5, 103))
+        axes.set_xlabel("passages read per question")
+        axes.set_ylabel("answer, percent")
+
+    return _drawn(3.2, paint)
+
+
+def _label_points(axes: Axes, points: list[tuple[float, float, str]]) -> None:
+    """Names beside points; points at one place share a label."""
+    merged: list[tuple[float, float, list[str]]] = []
+    span = max((x for x, _, _ in points), default=1) or 1
+    for x, y, name in sorted(points):
+        near = next((row for row in merged if abs(row[0] - x) < 0.03 * span and abs(row[1] - y) < 2), None)
+        if near:
+            near[2].append(name)
+        else:
+            merged.append((x, y, [name]))
+    for x, y, names in merged:
+        axes.annotate(_short(", ".join(names)), (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+
+
+def sizes(titles: Sequence[str], shares: Mapping[str, Sequence[float]]) -> str:
+    """One row per system, one cell per number of chosen passages; the darker, the more selections."""
+
+    def paint(figure: Figure) -> None:
+        axes = _rows(figure.subplots(), list(shares))
+        axes.grid(visible=False)
+        for row, values in enumerate(shares.values()):
+            for column, share in enumerate(values):
+                alpha = 0.06 + 0.6 * share
+                axes.add_patch(Rectangle((column - 0.47, row - 0.44), 0.94, 0.88, color=_MAIN, alpha=alpha, linewidth=0))
+                if share >= 0.005:
+                    axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8)
+        axes.set_xlim(-0.6, len(titles) - 0.4)
+        axes.set_xticks(range(len(titles)), titles)
+        axes.set_xlabel("passages chosen; percent of the system's selections")
+
+    return _drawn(_ROW * len(shares) + 0.6, paint)
+
+
+def loss(points: Sequence[tuple[float, float]]) -> str:
+    """A training's loss by step, and its mean over the last tenth of the steps."""
+
+    def paint(figure: Figure) -> None:
+        axes: Axes = figure.subplots()
+        steps, values = [step for step, _ in points], [value for _, value in points]
+        axes.plot(steps, values, color=_MAIN, linewidth=0.8, alpha=0.4, marker="o" if len(points) == 1 else None)
+        width = max(len(values) // 10, 1)
+        means = [sum(values[max(end - width, 0) : end]) / min(width, end) for end in range(1, len(values) + 1)]
+        axes.plot(steps, means, color=_MAIN, linewidth=1.8)
+        axes.set_ylim(bottom=min(0, *values))
+        axes.set_xlabel(f"step; the thick line is the mean of the last {width}" if width > 1 else "step")
+        axes.set_ylabel("loss")
+
+    return _drawn(2.4, paint)
+
+
+def terms(values: Mapping[str, Sequence[float]]) -> str:
+    """A histogram per reward term."""
+    columns = 2
+    rows = -(-len(values) // columns)
+
+    def paint(figure: Figure) -> None:
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat[len(values) :]:
+            axes.set_visible(False)
+        for axes, (name, column) in zip(grid.flat, values.items(), strict=False):
+            # A total is above 1 where the weights add up to more.
+            axes.hist(column, bins=20, range=(0, max(1.0, *column)), color=_MAIN, alpha=0.8, rwidth=0.9)
+            axes.set_title(f"{_short(name)}, mean {sum(column) / len(column):.2f}", loc="left")
+            axes.locator_params(axis="both", nbins=4)
+            axes.grid(visible=False, axis="x")
+            axes.tick_params(labelcolor=_MUTED)
+
+    return _drawn(1.5 * rows, paint)
+
+
+def funnel(stages: Sequence[StageFacts]) -> str:
+    """Records that each stage took, wrote (all its files together) and rejected."""
+
+    def paint(figure: Figure) -> None:
+        axes = _rows(figure.subplots(), [stage.name for stage in stages])
+        for row, stage in enumerate(stages):
+            written = sum(stage.out.values())
+            axes.barh(row - 0.17, stage.n_in or 0, height=0.3, color=_MAIN, alpha=0.35)
+            axes.barh(row + 0.17, written, height=0.3, color=_MAIN)
+            axes.barh(row + 0.17, stage.rejected, left=written, height=0.3, color=_BAD)
+            end = max(stage.n_in or 0, written + stage.rejected)
+            axes.annotate(flow(stage), (end, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.margins(x=0.28)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("records: in (pale), out, rejected (red)")
+
+    return _drawn(0.36 * len(stages) + 0.6, paint)
+
+
+def costs(stages: Sequence[StageFacts]) -> str:
+    """Seconds and peak memory per stage, side by side; both are on logarithmic axes, since trainings dwarf the rest."""
+
+    def paint(figure: Figure) -> None:
+        left, right = figure.subplots(1, 2, sharey=True)
+        _rows(left, [stage.name for stage in stages])
+        for axes, title, values in (
+            (left, "seconds", [stage.seconds for stage in stages]),
+            (right, "peak memory, MiB", [stage.memory for stage in stages]),
+        ):
+            for row, value in enumerate(values):
+                if value:
+                    axes.barh(row, value, height=0.55, color=_MAIN)
+                    axes.annotate(amount(value), (value, row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
+            # From below the smallest value to well above the largest, for its label.
+            known = [value for value in values if value] or [1.0]
+            axes.set_xscale("log")
+            axes.set_xlim(min(known) / 2, max(known) * (max(known) / min(known)) ** 0.5 * 2)
+            axes.set_title(title, loc="left")
+            axes.tick_params(axis="x", which="both", labelbottom=False)
+            axes.grid(visible=False)
+        right.grid(visible=False)
+
+    return _drawn(_ROW * len(stages) + 0.5, paint)
+
+
+def _rows(axes: Axes, names: Sequence[str]) -> Axes:
+    """Axes with one named row per entry, the first on top."""
+    axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    return axes
+
+
+def _short(name: str) -> str:
+    # What no font and no XML has: control characters.
+    name = re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", " ", name)
+    return name if len(name) <= _LABEL else f"{name[: _LABEL - 1]}…"
+
+
+def _drawn(height: float, paint: Callable[[Figure], None]) -> str:
+    file = io.StringIO()
+    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        # Letters that matplotlib's font lacks are drawn by the browser's.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        paint(figure)
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    svg = file.getvalue()
+    svg = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", svg[svg.index("<svg") :], count=1)
+    svg = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    for colour, name in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return svg

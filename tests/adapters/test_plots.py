@@ -1,0 +1,73 @@
+"""Pictures: whole SVG with the page's colours, for odd names and few values too."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+
+import pytest
+
+from dynamicrag_cli.core.runs import Score, StageFacts, SystemResults
+from tests.runs import EVIL
+
+plots = pytest.importorskip("dynamicrag_cli.adapters.plots")
+
+LONG = "a very long name of a system that goes on and on"
+
+
+def results(name: str, passages: float = 1.0) -> SystemResults:
+    return SystemResults(name, {"headline": Score(0.5, 0.4, 0.6)}, {}, 9, 0, passages, None, {})
+
+
+PICTURES: dict[str, Callable[[str], str]] = {
+    "intervals": lambda name: plots.intervals([(name, Score(0.5, 0.4, 0.6)), ("b", Score(0.0, 0.0, 0.0))]),
+    "accuracy": lambda name: plots.accuracy_by_passages([results(name), results("none", 0.0)]),
+    "sizes": lambda name: plots.sizes(["0", "1"], {name: [0.25, 0.75], "b": [1.0, 0.0]}),
+    "terms": lambda name: plots.terms({name: [0.0, 1.0, 1.0], "b": [2.0], "c": [0.1]}),
+    "funnel": lambda name: plots.funnel([StageFacts(name, 9, {"": 8}, 1), StageFacts("train", 9)]),
+    "costs": lambda name: plots.costs([StageFacts(name, 9, seconds=2.0, memory=80.0), StageFacts("b", 1, seconds=0.0)]),
+}
+
+
+def texts(svg: str) -> list[str]:
+    return ["".join(node.itertext()) for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize(
+    "name", ["plain", EVIL, "$\\frac$", "题目 \x00\ud800", LONG], ids=["plain", "evil", "maths", "odd", "long"]
+)
+def test_a_picture_is_whole_and_its_names_are_text(picture: str, name: str) -> None:
+    svg = PICTURES[picture](name)
+    assert svg.startswith("<svg ")
+    assert "<script" not in svg
+    assert "<img" not in svg
+    head = name[:5].replace("\x00", " ").replace("\ud800", " ")
+    assert any(head in text for text in texts(svg))
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_colours_are_the_pages_and_the_size_is_free(picture: str) -> None:
+    svg = PICTURES[picture]("a")
+    assert "var(--main)" in svg
+    assert "#0102" not in svg
+    assert "viewBox" in svg
+    assert " width=" not in svg[: svg.index(">")]
+    assert '<g id="' not in svg
+
+
+def test_a_picture_is_the_same_each_time() -> None:
+    assert PICTURES["funnel"]("a") == PICTURES["funnel"]("a")
+
+
+@pytest.mark.parametrize("points", [[(1.0, 2.0)], [(1.0, 2.0), (2.0, 1.0)], [(float(step), -1.0) for step in range(50)]])
+def test_a_loss_of_any_length(points: list[tuple[float, float]]) -> None:
+    assert "loss" in texts(plots.loss(points))
+
+
+def test_points_at_one_place_share_a_label() -> None:
+    found = texts(plots.accuracy_by_passages([results("a"), results("b"), results("far", 4.0)]))
+    assert "a, b" in found
+    assert "far" in found
+
+
+def test_shares_are_written_into_their_cells() -> None:
+    assert {"25", "75", "100"} <= {*texts(PICTURES["sizes"]("a"))}

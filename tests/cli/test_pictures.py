@@ -1,0 +1,49 @@
+"""The page: which tables and pictures it has, with words for who cannot see them."""
+
+import itertools
+import re
+from collections.abc import Callable
+from html import unescape
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dynamicrag_cli.adapters.files.runs import read_run
+from dynamicrag_cli.core.records import RewardedQuestion
+from dynamicrag_cli.stages.browse import Browser
+from tests.runs import rewarded, write_run
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[[], str]:
+    from dynamicrag_cli.cli.pictures import page
+
+    run = read_run(write_run(tmp_path / "run"))
+    browser = Browser()
+    browser.add_rewarded(msgspec.convert(rewarded(1), RewardedQuestion))
+    return lambda: page(run, browser, "run", "0")
+
+
+def test_every_picture_has_a_caption_and_says_what_it_shows(made: Callable[[], str]) -> None:
+    text = made()
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    assert captions == [
+        "Answer score", "Selection F1 against gold passages", "Answer score against passages read", "How many passages were chosen",
+        "Loss of train sft", "Loss of train dpo", "Reward terms of the rollouts; rouge failed 1 times; total failed 1 times",
+        "Records per stage", "Seconds and memory per stage",
+    ]  # fmt: skip
+    alts = [unescape(alt) for alt in re.findall(r'role="img" aria-label="(.*?)"', text)]
+    assert [alt.partition(": ")[0] for alt in alts] == captions
+    assert alts[0] == "Answer score: gold 90.0 [80, 100]; sft 50.0 [40, 60]"
+    assert "2.000 at the start, 1.000 after 3 steps" in alts[4]
+    assert "sample 10 → 9, 1 rejected" in alts[7]
+    assert len(re.findall("<svg ", text)) == len(captions)
+
+
+def test_headings_come_in_order(made: Callable[[], str]) -> None:
+    levels = [int(level) for level in re.findall(r"<h(\d)", made())]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
