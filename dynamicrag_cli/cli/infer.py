@@ -13,13 +13,13 @@ from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import err, json_text, one_line, printable, say, write_stdout
 from dynamicrag_cli.cli.index import open_index
-from dynamicrag_cli.cli.models import engine_settings, open_pair, prompts_for
+from dynamicrag_cli.cli.models import engine_settings, open_pair, open_ranker, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.engine import SamplingOptions
 from dynamicrag_cli.core.errors import EngineError, UsageError
 from dynamicrag_cli.core.identifiers import STATUSES, WELL_FORMED
 from dynamicrag_cli.core.records import Prediction, Question, RetrievedQuestion
-from dynamicrag_cli.core.selectors import LLM_SELECTOR, parse_selector
+from dynamicrag_cli.core.selectors import LLM_SELECTOR, MODEL_SELECTORS, parse_selector
 from dynamicrag_cli.core.splits import split_of
 from dynamicrag_cli.core.tasks import DEFAULT_TASK, TASKS
 from dynamicrag_cli.stages import retrieve, rollouts
@@ -37,6 +37,10 @@ def infer(
         str | None, typer.Option(metavar="MODEL", help="The reranker (selector llm), and the reader if --reader is not given.")
     ] = None,
     selector: opt.SelectorName = LLM_SELECTOR,
+    selector_model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The model of the selectors cross-encoder and rrpo.")
+    ] = None,
+    stop_bias: Annotated[float, typer.Option(help="rrpo: added to the STOP score; above 0 reads less, below 0 more.")] = 0.0,
     reader: opt.Reader = None,
     question: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Answer this one question over --index instead of reading IN.")
@@ -95,6 +99,8 @@ def infer(
     uses_model = chosen.name == LLM_SELECTOR
     if uses_model and not model:
         raise UsageError("the selector 'llm' needs --model, the reranker")
+    if chosen.name in MODEL_SELECTORS and not selector_model:
+        raise UsageError(f"the selector {chosen.name!r} needs --selector-model, made by drag train reranker or drag train rrpo")
     if not (reader or model):
         raise UsageError("give --reader (or --model), the model that answers")
     engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
@@ -103,7 +109,8 @@ def infer(
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
         policy, answerer = open_pair(ctx, engine, model if uses_model else None, reader or model)
         own, others = (prompts_for(templates, (e or answerer).control_tokens) for e in (policy, answerer))
-        return lambda records: rollouts.infer(records, chosen, policy, answerer, own, others, drawing)
+        ranker = open_ranker(chosen, str(selector_model), device, stop_bias) if chosen.name in MODEL_SELECTORS else None
+        return lambda records: rollouts.infer(records, chosen, policy, answerer, own, others, drawing, ranker)
 
     if question is not None and (source is not None or output != "-"):
         raise UsageError("--question answers one question on stdout; leave IN and -o away")

@@ -26,6 +26,8 @@ from dynamicrag_cli.cli import (
     schema,
     show,
     train,
+    train_reranker,
+    train_rrpo,
     validate,
 )
 from dynamicrag_cli.cli import eval as evaluation
@@ -87,6 +89,8 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
 }
 for _name, _function in _COMMANDS.items():
     app.command(_name)(_function)
+train.app.command("reranker")(train_reranker.reranker)
+train.app.command("rrpo")(train_rrpo.rrpo)
 app.add_typer(train.app, name="train")
 
 

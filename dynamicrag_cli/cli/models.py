@@ -1,5 +1,6 @@
 """Opening engines and prompts from the options of a command."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.adapters.files.templates import load_prompts
 from dynamicrag_cli.core.engine import Engine
 from dynamicrag_cli.core.prompts import PromptSet
+from dynamicrag_cli.core.records import RetrievedQuestion
+from dynamicrag_cli.core.selectors import MODEL_SELECTORS, Positions, Selector
 
 
 def engine_settings(ctx: typer.Context) -> EngineSettings:
@@ -35,6 +38,15 @@ def open_pair(ctx: typer.Context, engine: str, model: str | None, reader: str | 
     if model:
         settings = replace(settings, memory_share=0.5)
     return open_engine(engine, model, settings) if model else None, open_engine(engine, reader, settings)
+
+
+def open_ranker(
+    selector: Selector, model: str, device: str | None, stop_bias: float
+) -> Callable[[Sequence[RetrievedQuestion]], Sequence[Positions]]:
+    """The model of a selector that has one of its own."""
+    table = {name: registry.Entry("rrpo.selector:ModelSelector", "local", "") for name in MODEL_SELECTORS}
+    loaded: Any = registry.load("selector", selector.name, table)(selector, model, device, stop_bias)
+    return loaded  # type: ignore[no-any-return]
 
 
 def tokenizer_control_tokens(tokenizer: str | None) -> frozenset[str]:

@@ -28,12 +28,18 @@ OUTPUTS = {
     "rewarded.jsonl": "reward",
     "dpo-data": "build-dpo",
     "dpo": "train-dpo",
+    "reranker": "train-reranker",
+    "rrpo": "train-rrpo",
+    "rrpo-fixed": "train-rrpo",
     "predictions": "infer",
     "report.json": "eval",
 }
-_MODELS = ("model", "reader", "tokenizer", "judge", "bertscore-model")
+_MODELS = ("model", "reader", "tokenizer", "judge", "bertscore-model", "selector-model")
 _PATHS = ("index", "data", "deepspeed", "templates", "embeddings")
-_ALWAYS_LOCAL = ("tokenizer", "bertscore-model")
+_ALWAYS_LOCAL = ("tokenizer", "bertscore-model", "selector-model")
+
+
+_BY_LLAMAFACTORY = (("train", "sft"), ("train", "dpo"))
 
 
 @dataclass
@@ -73,8 +79,8 @@ def read_needs(file: Path, root: Any) -> Needs:
             found.facts.append(place.data(key, value) if key in ("corpus", "questions") else place.model(key, value, None))
     for words, command in leaf_commands(root):
         for settings in _settings(configs.section_of(content, list(words)), command):
-            found.extras |= _extras(words[0], settings)
-            found.trainer = found.trainer or words[0] == "train"
+            found.extras |= _extras(words[-1], settings)
+            found.trainer = found.trainer or words in _BY_LLAMAFACTORY
             found.cuda = found.cuda or str(settings.get("device") or "").startswith("cuda")
             for fact, value in _named(words, settings, place):
                 if value not in seen:
@@ -110,7 +116,11 @@ def _weights(settings: dict[str, Any]) -> dict[str, float]:
 def _engine(name: str, settings: dict[str, Any]) -> str | None:
     """The engine that a command would open; None if it opens none."""
     weights = _weights(settings) if name == "reward" else {}
-    uses = name in ("sample", "infer") or (name == "rerank-teacher" and settings.get("teacher") == "llm") or weights.get("judge")
+    uses = (
+        name in ("sample", "infer", "rrpo")
+        or (name == "rerank-teacher" and settings.get("teacher") == "llm")
+        or weights.get("judge")
+    )
     return str(settings.get("engine")) if uses else None
 
 
@@ -123,20 +133,25 @@ def _extras(name: str, settings: dict[str, Any]) -> set[str]:
     engine = _engine(name, settings)
     if engine in ENGINES:
         found.add(ENGINES[engine].extra)
-    if settings.get("tokenizer") or (name == "reward" and _weights(settings).get("bertscore")):
+    if (
+        name in ("reranker", "rrpo")
+        or settings.get("tokenizer")
+        or settings.get("selector-model")
+        or (name == "reward" and _weights(settings).get("bertscore"))
+    ):
         found.add("local")
     return found
 
 
 def _named(words: tuple[str, ...], settings: dict[str, Any], place: "_Place") -> Iterator[tuple[Fact, str]]:
     """Rows of the models and paths that one section names, each with the name."""
-    label, name = ".".join(words), words[0]
+    label, name = ".".join(words), words[-1]
     engine = _engine(name, settings)
     for key in _MODELS:
         chosen_by_rule = name == "infer" and key == "model" and settings.get("selector") != LLM_SELECTOR
         value = settings.get(key)
         if value and not chosen_by_rule:
-            runs_in = None if key in _ALWAYS_LOCAL else engine
+            runs_in = None if key in _ALWAYS_LOCAL or (name == "rrpo" and key == "model") else engine
             if runs_in != "openai":  # the name of a model at an endpoint is no path
                 yield place.model(f"{label}.{key}", str(value), runs_in), str(value)
     for key in _PATHS:

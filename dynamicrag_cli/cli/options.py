@@ -173,7 +173,8 @@ SelectorName = Annotated[
         "--selector",
         parser=checked(parse_selector),
         metavar="NAME",
-        help="What chooses the passages: llm (the model), none, all, top-k:K, gold (the ceiling).",
+        help="What chooses the passages: llm (the model), none, all, top-k:K, gold (the ceiling), cross-encoder:K, "
+        "cross-encoder:threshold=T, rrpo (or rrpo:MIN:MAX).",
     ),
 ]
 Temperature = Annotated[float, typer.Option(min=0, max=5, help="Sampling temperature of the selection; 0 is greedy.")]

@@ -4,14 +4,14 @@ Both steps hand an engine everything at once. Equal selections of one question a
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dynamicrag_cli.core.engine import ChatRequest, Completion, Engine, SamplingOptions
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.identifiers import WELL_FORMED, parse_selection
 from dynamicrag_cli.core.prompts import Chat, PromptSet
 from dynamicrag_cli.core.records import Candidate, Prediction, RetrievedQuestion, Rollout, SampledQuestion, extend
-from dynamicrag_cli.core.selectors import PURE_SELECTORS, Selector
+from dynamicrag_cli.core.selectors import PURE_SELECTORS, Positions, Selector
 from dynamicrag_cli.core.tasks import task_of
 from dynamicrag_cli.stages.budget import Fitted, fit
 from dynamicrag_cli.stages.outcome import Outcome
@@ -51,7 +51,10 @@ def select_by_rule(record: RetrievedQuestion, selector: Selector) -> Rollout:
     Raises:
         InputError: The record lacks what the selector needs.
     """
-    positions = PURE_SELECTORS[selector.name](record, selector.k)
+    return _chosen(record, PURE_SELECTORS[selector.name](record, selector.k))
+
+
+def _chosen(record: RetrievedQuestion, positions: Positions) -> Rollout:
     return Rollout(selection=[record.docs[position].id for position in positions], status="ok" if positions else "none")
 
 
@@ -149,14 +152,21 @@ def infer(
     policy_prompts: PromptSet,
     reader_prompts: PromptSet,
     options: SamplingOptions,
+    ranker: Callable[[Sequence[RetrievedQuestion]], Sequence[Positions]] | None = None,
 ) -> list[Outcome]:
-    """`infer`: one selection and its answer per question; a record that the selector cannot serve comes back as the error."""
+    """`infer`: one selection and its answer per question; a record that the selector cannot serve comes back as the error.
+
+    The selection is the `policy`'s, an LLM; else the `ranker`'s, a small model; else the selector's own rule.
+    """
     usable: list[RetrievedQuestion] = []
     chosen: list[list[Rollout]] = []
     errors: dict[str, Exception] = {}
     if policy is not None:
         usable = list(records)
         chosen = select_with_model(records, policy, policy_prompts, options)
+    elif ranker is not None:
+        usable = list(records)
+        chosen = [[_chosen(record, positions)] for record, positions in zip(records, ranker(records), strict=True)]
     else:
         for record in records:
             try:

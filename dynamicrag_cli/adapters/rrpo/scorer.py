@@ -15,6 +15,7 @@ from dynamicrag_cli.adapters.pretrained import load, pick_device
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.policy import Bounds, parse_bounds
 from dynamicrag_cli.core.records import RetrievedQuestion
+from dynamicrag_cli.core.reranking import passage_text
 
 NOTE = "rrpo.json"
 
@@ -44,7 +45,7 @@ def _is_encoder(name: str) -> bool:
 
 def pairs_of(record: RetrievedQuestion) -> list[tuple[str, str]]:
     """(question, passage) of every candidate, as the cross-encoder teacher writes them."""
-    return [(record.question, f"{doc.title} {doc.text}".strip()) for doc in record.docs]
+    return [(record.question, passage_text(doc)) for doc in record.docs]
 
 
 class CrossEncoderScorer(torch.nn.Module):  # type: ignore[misc]
@@ -57,6 +58,8 @@ class CrossEncoderScorer(torch.nn.Module):  # type: ignore[misc]
     def forward(self, records: Sequence[RetrievedQuestion]) -> list[torch.Tensor]:
         """One tensor of logits per record, shape (n_docs,), float32."""
         pairs = [pair for record in records for pair in pairs_of(record)]
+        if not pairs:
+            return [torch.zeros(0) for _ in records]
         order = sorted(range(len(pairs)), key=lambda place: -len(pairs[place][1]))
         parts = [self._logits([pairs[place] for place in part]) for part in _parts(order, self.batch_size)]
         logits = torch.cat(parts)[torch.tensor(order, device=parts[0].device).argsort()]

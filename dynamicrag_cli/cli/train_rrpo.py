@@ -1,0 +1,299 @@
+"""`drag train rrpo`."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dynamicrag_cli.adapters import registry
+from dynamicrag_cli.adapters.files.manifest import identity
+from dynamicrag_cli.adapters.files.templates import prompts_hash
+from dynamicrag_cli.adapters.rrpo.cache import AnswerCache
+from dynamicrag_cli.adapters.trainers import building as building_folder
+from dynamicrag_cli.cli import options as opt
+from dynamicrag_cli.cli import train
+from dynamicrag_cli.cli.console import progress, say
+from dynamicrag_cli.cli.models import engine_settings, open_engine, prompts_for
+from dynamicrag_cli.cli.train_reranker import Candidates, SaveSteps, start_training, training_records
+from dynamicrag_cli.core.advantages import ADVANTAGES
+from dynamicrag_cli.core.errors import EngineError, InputError, InterruptedRunError
+from dynamicrag_cli.core.labels import references
+from dynamicrag_cli.core.policy import parse_bounds
+from dynamicrag_cli.core.records import RetrievedQuestion
+from dynamicrag_cli.core.rewards import READER_TERMS, parse_weights
+from dynamicrag_cli.stages.feedback import Feedback
+
+ANCHORS = ("previous", "reference")
+CURVE = "curve.jsonl"
+
+
+def _reader_weights(text: str) -> dict[str, float]:
+    return parse_weights(text, READER_TERMS)
+
+
+def rrpo(
+    ctx: typer.Context,
+    data: Candidates,
+    output: train.ModelOut,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="The reference, which training starts from: a cross-encoder with one output.",
+            show_default=False,
+        ),
+    ],
+    reader: Annotated[
+        str, typer.Option(metavar="MODEL", help="The model that answers, whose answers are the reward.", show_default=False)
+    ],
+    engine: opt.EngineName = "hf",
+    k: Annotated[
+        str,
+        typer.Option(
+            parser=opt.checked(parse_bounds),
+            metavar="K|MIN:MAX",
+            help="Passages of a list: 3 is always three; 0:5 is none to five, where the policy learns to stop.",
+        ),
+    ] = "0:5",
+    passage_cost: Annotated[float, typer.Option(min=0, help="Taken from the reward for every passage read.")] = 0.0,
+    weights: Annotated[
+        str,
+        typer.Option(
+            parser=opt.checked(_reader_weights),
+            metavar="TERMS",
+            help=f"The reward of an answer, NAME=WEIGHT of {', '.join(READER_TERMS)} (hit is 1 or -1).",
+        ),
+    ] = "em=1 f1=1 hit=1",
+    advantage: Annotated[
+        str,
+        typer.Option(
+            parser=opt.one_of("advantage", ADVANTAGES),
+            metavar="NAME",
+            help="paper: the reference's reward as GAE's value; difference: reward minus the reference's, 0 for the reference.",
+        ),
+    ] = "difference",
+    anchor: Annotated[
+        str,
+        typer.Option(
+            parser=opt.one_of("anchor", ANCHORS),
+            metavar="NAME",
+            help="What the clipped ratio is over: previous (the policy that drew, as in PPO) or reference (the paper).",
+        ),
+    ] = "previous",
+    rollouts: Annotated[int, typer.Option(min=1, help="Lists drawn per question and step.")] = 4,
+    updates: Annotated[int, typer.Option(min=1, help="Optimiser steps on the same lists.")] = 1,
+    clip: Annotated[float, typer.Option(min=0.001, max=1, help="PPO's clip.")] = 0.2,
+    kl: Annotated[float, typer.Option(min=0, help="Weight of the KL divergence from the reference.")] = 0.1,
+    gamma: Annotated[float, typer.Option(min=0, max=1, help="Discount per step of a list.")] = 0.99,
+    lam: Annotated[float, typer.Option("--lambda", min=0, max=1, help="GAE's lambda.")] = 0.95,
+    window: Annotated[int, typer.Option(min=2, help="Advantages by whose mean and deviation new ones are normalised.")] = 1024,
+    temperature: Annotated[float, typer.Option(min=0.01, max=100, help="Of the policy's softmax: above 1 explores more.")] = 1.0,
+    stop_score: Annotated[
+        float | None,
+        typer.Option(help="STOP score to start from, a logit; 0 is the relevance 0.5 (default: the reference's own, else 0)."),
+    ] = None,
+    stop_learning_rate: Annotated[float, typer.Option(min=0, help="Peak learning rate of the STOP scores.")] = 0.02,
+    cutoff: train.Cutoff = 256,
+    batch_size: Annotated[int, typer.Option(min=1, help="Questions per forward pass and process.")] = 8,
+    accumulation: train.Accumulation = 4,
+    learning_rate: train.LearningRate = 2e-5,
+    epochs: train.Epochs = 2.0,
+    max_steps: train.MaxSteps = None,
+    warmup: train.Warmup = 0.1,
+    bf16: train.Bf16 = False,
+    split: opt.Split = "train",
+    dev_share: opt.DevShare = 0.1,
+    limit: opt.Limit = None,
+    seed: opt.Seed = 0,
+    templates: opt.Templates = None,
+    dtype: opt.Dtype = None,
+    max_model_len: opt.MaxModelLen = None,
+    base_url: opt.BaseUrl = None,
+    revision: opt.Revision = None,
+    trust_remote_code: opt.TrustRemoteCode = False,
+    device: opt.Device = None,
+    batch_tokens: opt.BatchTokens = 16384,
+    gpus: opt.Gpus = 1,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Answers of readers, kept for later runs (default: MODEL.answers.sqlite).",
+            rich_help_panel=opt.RUNNING,
+        ),
+    ] = None,
+    save_steps: SaveSteps = 10,
+    fresh: opt.Fresh = False,
+    config: opt.Config = None,
+    variant: opt.Variant = None,
+) -> None:
+    """Train a cross-encoder, and when to stop, by the reader's answers (RRPO; docs/rrpo.md has the formulas).
+
+    The result serves as the selector rrpo, and as any cross-encoder does. Untested on GPUs.
+
+    Example: drag train rrpo --data candidates.jsonl -o rrpo --model reranker --reader sft --k 0:5 --passage-cost 0.05
+    """  # fmt: skip
+    settings = engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
+    prompts = prompts_for(templates, frozenset())
+    wanted, building = start_training(ctx, data, output, prompts_hash(prompts))
+    if wanted is None:
+        return
+    notes: Counter[str] = Counter()
+    records = _trainable(training_records(ctx.params, data, notes), notes, data)
+    trainer_module = _Parts()
+    policy = trainer_module.policy(ctx.params)
+    if trainer_module.crew.rank == 0:
+        building_folder.prepare(building, wanted, fresh=fresh)
+    trainer_module.crew.wait()
+    answers = AnswerCache(cache or output.with_name(output.name + ".answers.sqlite"))
+    asking = open_engine(engine, reader, settings)
+    name = json.dumps([engine, identity(reader), dtype, max_model_len, base_url, revision])
+    feedback = Feedback(
+        asking,
+        prompts_for(templates, asking.control_tokens),
+        _reader_weights(weights),
+        answers,
+        hashlib.sha256(name.encode()).hexdigest(),
+    )
+    trainer = trainer_module.trainer(policy, records, feedback, ctx.params)
+    started = time.monotonic()
+    try:
+        _go(trainer, building, feedback, save_steps)
+    except KeyboardInterrupt:
+        raise InterruptedRunError("training interrupted; the same command goes on from the last saved step") from None
+    finally:
+        answers.close()
+        asking.close()
+    if trainer_module.crew.rank == 0:
+        policy.scorer.save(building)
+        (building / "rrpo.json").write_text(json.dumps({**policy.note(), "passage_cost": passage_cost}) + "\n", encoding="utf-8")
+        lines = _curve(building)
+        manifest = {
+            "kind": "model", "fingerprint": wanted, "stage": "rrpo", "notes": dict(+notes),
+            "counts": {
+                "in": len(records), "steps": trainer.step, "asked": sum(int(line["asked"]) for line in lines),
+                "failed": sum(int(line["failed"]) for line in lines), "skipped": sum(int(line["skipped"]) for line in lines),
+            },
+            "stop": policy.stop.tolist(), "seconds": round(time.monotonic() - started, 3),
+        }  # fmt: skip
+        building_folder.finish(building, output, manifest)
+        _tell(lines, manifest, output)
+    trainer_module.crew.wait()
+
+
+def _trainable(records: list[RetrievedQuestion], notes: Counter[str], data: str) -> list[RetrievedQuestion]:
+    """The questions that have candidates and something to reward against."""
+    kept = []
+    for record in records:
+        if not record.docs:
+            notes["left out: no candidates"] += 1
+        elif not references(record):
+            notes["left out: no gold answers to reward against"] += 1
+        else:
+            kept.append(record)
+    if not kept:
+        reasons = "; ".join(f"{count} {note}" for note, count in notes.items()) or "it is empty"
+        raise InputError(f"{data}: no question to train on: {reasons}")
+    return kept
+
+
+class _Parts:
+    """What needs torch, loaded now."""
+
+    def __init__(self) -> None:
+        places = {"scorer": "scorer:Policy", "trainer": "trainer:Trainer", "crew": "crew:Crew", "settings": "trainer:Settings"}
+        places |= {"load": "scorer:load_cross_encoder", "wrap": "scorer:CrossEncoderScorer", "note": "scorer:read_note"}
+        table = {name: registry.Entry(f"rrpo.{place}", "local", "") for name, place in places.items()}
+        self.parts: dict[str, Any] = {name: registry.load("trainer", name, table) for name in table}
+        self.crew = self.parts["crew"]()
+
+    def policy(self, params: dict[str, Any]) -> Any:
+        """The reference as the policy to train."""
+        loaded = self.parts["load"]("reference", params["model"], params["device"], params["cutoff"])
+        own = self.parts["note"](params["model"]).get("stop") or [0.0]
+        stop = own if params["stop_score"] is None else [params["stop_score"]]
+        scorer = self.parts["wrap"](loaded, bf16=params["bf16"])
+        return self.parts["scorer"](scorer, parse_bounds(params["k"]), stop, params["temperature"])
+
+    def trainer(self, policy: Any, records: list[RetrievedQuestion], feedback: Feedback, params: dict[str, Any]) -> Any:
+        """The trainer with the options of this call."""
+        names = {field.name for field in dataclasses.fields(self.parts["settings"])} & {*params}
+        settings = self.parts["settings"](**{name: params[name] for name in names})
+        return self.parts["trainer"](policy, records, feedback, settings, self.crew)
+
+
+def _go(trainer: Any, building: Path, feedback: Feedback, save_steps: int) -> None:
+    """Train from the last checkpoint on, if there is one, and write the curve."""
+    if found := sorted(building.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2])):
+        trainer.restore(found[-1])
+        say(f"train rrpo: going on after step {trainer.step}")
+    before = [line for line in _curve(building) if line["step"] <= trainer.step]
+    speaks = trainer.crew.rank == 0
+    if speaks:
+        (building / CURVE).write_text("".join(json.dumps(line) + "\n" for line in before), encoding="utf-8")
+    with progress("train rrpo", trainer.total) as bar:
+        bar.advance(trainer.step)
+        counted = (feedback.n_asked, feedback.n_cached)
+
+        def on_step(line: dict[str, float]) -> None:
+            nonlocal counted
+            asked, cached = feedback.n_asked - counted[0], feedback.n_cached - counted[1]
+            counted = (feedback.n_asked, feedback.n_cached)
+            line |= {"asked": asked, "cached": cached / asked if asked else 0.0}
+            if asked and line["failed"] >= asked:
+                raise EngineError("the reader failed for every prompt of a step; see --engine, --reader and --max-model-len")
+            if not speaks:
+                return
+            with (building / CURVE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            bar.advance(1, _note(line))
+            if save_steps and trainer.step % save_steps == 0 and trainer.step < trainer.total:
+                trainer.save(building / f"checkpoint-{trainer.step}")
+                for old in building.glob("checkpoint-*"):
+                    if old.name != f"checkpoint-{trainer.step}":
+                        _remove(old)
+
+        trainer.run(on_step)
+
+
+def _remove(checkpoint: Path) -> None:
+    for name in ("trainer_state.json", "state.pt"):
+        (checkpoint / name).unlink(missing_ok=True)
+    checkpoint.rmdir()
+
+
+def _note(line: dict[str, float]) -> str:
+    return (
+        f"reward {line['reward']:.3f} (reference {line['reference']:.3f}), {line['passages']:.1f} passages, "
+        f"loss {line['loss']:.3f}, KL {line['kl']:.4f}, cached {line['cached']:.0%}"
+    )
+
+
+def _curve(building: Path) -> list[dict[str, float]]:
+    """The lines of the curve so far; a torn last one is dropped."""
+    path, made = building / CURVE, []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            made.append(json.loads(line))
+        except ValueError:
+            break
+    return made
+
+
+def _tell(lines: list[dict[str, float]], manifest: dict[str, Any], output: Path) -> None:
+    counts, part = manifest["counts"], max(len(lines) // 10, 1)
+    first, last = (math.fsum(line["reward"] for line in some) / part for some in (lines[:part], lines[-part:]))
+    say(f"train rrpo: {counts['in']} questions, {counts['steps']} steps, reward {first:.3f} -> {last:.3f}, "
+        f"{lines[-1]['passages']:.1f} passages, {manifest['seconds']:.0f} s -> {output}")  # fmt: skip
+    if all(line["spread"] == 0 for line in lines):
+        say("  all rewards were equal: there was nothing to learn; try another --reader, --weights or more candidates")
+    if counts["failed"]:
+        say(f"  {counts['failed']:>6}  prompts that the reader failed on; {counts['skipped']} actions were left out")
+    for note, count in sorted(manifest["notes"].items()):
+        say(f"  {count:>6}  {note}")
