@@ -1,38 +1,41 @@
 """`drag eval`."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder
+from dynamicrag_cli.adapters import registry
+from dynamicrag_cli.adapters.files.jsonl import STREAM, encoder
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import say, show_table, write_stdout
+from dynamicrag_cli.cli.eval_files import Source, gold_questions, kind_of, many_hands, sources_of
+from dynamicrag_cli.cli.eval_tables import caption, comparison_caption, comparison_table, score_table
 from dynamicrag_cli.core.errors import InputError, UsageError
-from dynamicrag_cli.core.records import Prediction, Question, QuestionScores, Reject
-from dynamicrag_cli.core.splits import split_of
+from dynamicrag_cli.core.identifiers import WELL_FORMED
+from dynamicrag_cli.core.metrics import METRICS
+from dynamicrag_cli.core.ranking import MATCHES
+from dynamicrag_cli.core.records import Prediction, Question, QuestionScores, RetrievedQuestion, extend
+from dynamicrag_cli.stages.compare import comparison
+from dynamicrag_cli.stages.evaluate import Entails, Scored, averaged, collect, report, score
+from dynamicrag_cli.stages.ranking import evaluate_candidates
+from dynamicrag_cli.stages.rollouts import chosen_docs
 
-_COLUMNS = {
-    "selection_f1": "sel. F1",
-    "selection_precision": "sel. P",
-    "selection_recall": "sel. R",
-    "headline": "answer",
-    "em": "EM",
-    "f1": "F1",
-    "contains": "contains",
-    "accuracy": "label acc.",
-    "str_em": "str-EM",
-    "rouge_l": "ROUGE-L",
+_EXTRAS = {
+    "ranking": registry.Entry("ranking:rank_scores", "eval", "recall@k, nDCG@k and MRR by ir_measures"),
+    "nli": registry.Entry("entailment:Entailment", "local", "claim recall"),
 }
-_WITH_INTERVAL = ("selection_f1", "headline")
 
 
 def eval_command(
     predictions: Annotated[
-        list[str], typer.Argument(metavar="PREDICTIONS...", help="Files of drag infer; one row each.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="FILES...",
+            help="Files of drag infer, one row each, or of drag retrieve; NAME=A,B is one system with several seeds.",
+            show_default=False,
+        ),
     ],
     gold: Annotated[
         str, typer.Option("--gold", metavar="QUESTIONS", help="Questions with gold answers, JSONL.", show_default=False)
@@ -40,50 +43,164 @@ def eval_command(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="REPORT", help="The report, one JSON document (- for stdout).")
     ] = "-",
+    baseline: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Compare every file with this one, question by question.")
+    ] = None,
+    common: Annotated[
+        bool, typer.Option("--common", help="With --baseline: compare on the questions that all files have.")
+    ] = False,
     scores: Annotated[Path | None, typer.Option(metavar="OUT", help="Write per-question scores, JSONL.")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=opt.one_of("metric", METRICS),
+            metavar="NAME",
+            help=f"Answer metrics instead of those of the task, the headline first: {', '.join(METRICS)}.",
+        ),
+    ] = None,
+    nli: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Claim recall where a question has meta.claims, by this NLI classifier (untested on real weights).",
+        ),
+    ] = None,
+    ranking: Annotated[
+        bool, typer.Option("--ranking", help="Score the order of the chosen passages as retrieval is: recall@k, nDCG@k, MRR.")
+    ] = False,
+    match: Annotated[
+        str,
+        typer.Option(
+            parser=opt.one_of("match", MATCHES),
+            metavar="id|title|answer",
+            help="Rankings: what counts as found: gold ids, titles in meta.gold_titles, or a passage that holds an answer.",
+        ),
+    ] = "id",
+    at: Annotated[list[int] | None, typer.Option(min=1, metavar="K", help="Rankings: cutoffs (default: 1, 5, 20).")] = None,
     split: opt.Split = None,
     dev_share: opt.DevShare = 0.1,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N gold questions.")] = None,
     seed: opt.Seed = 0,
+    device: opt.Device = None,
     config: opt.Config = None,
     variant: opt.Variant = None,
 ) -> None:
-    """Evaluate predictions: a table on stderr, one JSON document out.
+    """Evaluate predictions or candidates: tables on stderr, one JSON document out.
 
-    Selection precision, recall and F1 against gold passages, the answer metrics of each task with 95 % bootstrap
+    Predictions: selection precision, recall and F1 against gold passages, the answer metrics of each task with 95 % bootstrap
     intervals, passages read, share of None. Questions without a prediction and malformed selections count as failures.
+    Candidates: recall@k, nDCG@k and MRR (extra eval).
 
     Example: drag eval sft.jsonl dpo.jsonl --gold questions.jsonl --split dev -o report.json
-    """
-    from dynamicrag_cli.stages.evaluate import evaluate
 
-    wanted = _gold_questions(gold, split, dev_share, seed, limit)
-    names = [_system_name(path) for path in predictions]
-    if len(set(names)) < len(names):
-        raise UsageError(f"two prediction files have one name: {', '.join(names)}; rename one")
-    systems: list[dict[str, Any]] = []
+    Example: drag eval dpo=dpo-1.jsonl,dpo-2.jsonl --baseline top-3.jsonl --gold questions.jsonl
+
+    Example: drag eval candidates.jsonl --gold questions.jsonl --match answer
+    """
+    sources = sources_of([*predictions, *([baseline] if baseline else [])])
+    kind = kind_of(sources)
+    wanted = gold_questions(gold, split, dev_share, seed, limit)
+    document: dict[str, Any] = {"gold": gold, "split": split}
     rows: list[QuestionScores] = []
-    for path, name in zip(predictions, names, strict=True):
-        rejected: list[Reject] = []
-        try:
-            report, scored = evaluate(_predictions(path, rejected), wanted, name, seed)
-        except ValueError as error:
-            raise InputError(f"{path}: {error}") from None
-        report["unreadable"] = len(rejected)
-        if rejected:
-            say(f"{path}: {len(rejected)} lines could not be read, the first is line {rejected[0].line}: {rejected[0].reason}")
-        systems.append(report)
-        rows += scored
-    show_table(_table(systems))
-    for line in _caption(systems, len(wanted)):
-        say(line)
+    if kind is Prediction and not ranking:
+        scored = _answers(sources, wanted, list(metric or []), seed, _entails(nli, device))
+        document["systems"] = [system.report for system in scored]
+        rows = [row for system in scored for row in system.rows]
+        if baseline:
+            document["comparisons"] = _comparisons(scored, common=common, seed=seed)
+    elif baseline or metric or nli:
+        raise UsageError("--baseline, --metric and --nli are about answers; candidates and --ranking have none")
+    else:
+        document["systems"], rows = _rankings(sources, kind, wanted, at or [1, 5, 20], match, seed)
+    _show(document, len(wanted))
     if scores:
         _write(scores, b"".join(encoder.encode(row) + b"\n" for row in rows))
-    document = json.dumps({"gold": gold, "split": split, "systems": systems}, indent=2, ensure_ascii=False)
+    text = json.dumps(document, indent=2, ensure_ascii=False)
     if output == STREAM:
-        write_stdout(document)
+        write_stdout(text)
     else:
-        _write(Path(output), document.encode() + b"\n")
+        _write(Path(output), text.encode() + b"\n")
+
+
+def _answers(
+    sources: list[Source], gold: dict[str, Question], metrics: list[str], seed: int, entails: Entails | None
+) -> list[Scored]:
+    """Score predictions, system by system."""
+    made = []
+    with many_hands(gold, metrics) as apply:
+        for source in sources:
+            files = []
+            for path in source.paths:
+                try:
+                    files.append(collect(source.read(path, Prediction), gold, source.name))
+                except ValueError as error:
+                    raise InputError(f"{path}: {error}") from None
+            scored = [score(file, gold, metrics, apply, entails) for file in files]
+            told = report(files, scored, gold, seed) | {"unreadable": source.unreadable}
+            made.append(Scored(files, averaged(scored), told))
+    return made
+
+
+def _comparisons(scored: list[Scored], *, common: bool, seed: int) -> list[dict[str, Any]]:
+    """Every system against the last one, the baseline."""
+    try:
+        return [comparison(system, scored[-1], common=common, seed=seed) for system in scored[:-1]]
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def _rankings(
+    sources: list[Source], kind: type[RetrievedQuestion], gold: dict[str, Question], cutoffs: list[int], match: str, seed: int
+) -> tuple[list[dict[str, Any]], list[QuestionScores]]:
+    """Score rankings: candidates in retrieval order, or chosen passages in the order of the choice."""
+    rank_scores = registry.load("ranking metrics", "ranking", _EXTRAS)
+    reports, rows = [], []
+    for source in sources:
+        if len(source.paths) > 1:
+            raise UsageError(f"{source.name}: repeats are about answers; give one file per ranking")
+        records = map(_as_chosen, source.read(source.paths[0], kind))
+        try:
+            made, scored = evaluate_candidates(
+                records,
+                gold,
+                source.name,
+                lambda ranked, ks: rank_scores(ranked, ks, any_hit=match == "answer"),
+                sorted({*cutoffs}),
+                match,
+                seed,
+            )
+        except ValueError as error:
+            raise InputError(f"{source.paths[0]}: {error}") from None
+        reports.append(made | {"unreadable": source.unreadable})
+        rows += scored
+    return reports, rows
+
+
+def _as_chosen(record: RetrievedQuestion) -> RetrievedQuestion:
+    """A prediction as a ranking of the passages it chose; a malformed reply has chosen nothing."""
+    if not isinstance(record, Prediction):
+        return record
+    chosen = record.rollout.selection if record.rollout.status in WELL_FORMED else []
+    made: RetrievedQuestion = extend(record, RetrievedQuestion, docs=chosen_docs(record, chosen), relevance=None)
+    return made
+
+
+def _entails(model: str | None, device: str | None) -> Entails | None:
+    if model is None:
+        return None
+    made: Entails = registry.load("claim recall", "nli", _EXTRAS)(model, device)
+    return made
+
+
+def _show(document: dict[str, Any], n_questions: int) -> None:
+    show_table(score_table(document["systems"]))
+    for line in caption(document["systems"], n_questions):
+        say(line)
+    if document.get("comparisons"):
+        say("")
+        show_table(comparison_table(document["comparisons"]))
+        for line in comparison_caption(document["comparisons"]):
+            say(line)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -92,63 +209,3 @@ def _write(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _system_name(path: str) -> str:
-    name = Path(path).name
-    for suffix in (".gz", ".zst", ".jsonl"):
-        name = name.removesuffix(suffix)
-    return name
-
-
-def _gold_questions(path: str, split: str | None, dev_share: float, seed: int, limit: int | None) -> dict[str, Question]:
-    gold: dict[str, Question] = {}
-    for item in Reader(path, Question):
-        if isinstance(item, Reject):
-            raise InputError(f"{path}, line {item.line}: {item.reason}")
-        if split is None or split_of(item, seed, dev_share) == split:
-            gold[item.id] = item
-            if limit and len(gold) >= limit:
-                break
-    if not gold:
-        raise InputError(f"{path}: no gold questions{f' in the split {split}' if split else ''}")
-    return gold
-
-
-def _predictions(path: str, rejected: list[Reject]) -> Iterator[Prediction]:
-    for item in Reader(path, Prediction):
-        if isinstance(item, Reject):
-            rejected.append(item)
-        else:
-            yield item
-
-
-def _table(systems: list[dict[str, Any]]) -> Table:
-    """One row per system; values are percentages, intervals at 95 %."""
-    used = [name for name in _COLUMNS if any(name in system["scores"] for system in systems)]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("system")
-    for name in used:
-        table.add_column(_COLUMNS[name], justify="right", no_wrap=True)
-    for title in ("passages", "None", "malformed", "no answer", "missing"):
-        table.add_column(title, justify="right")
-    for system in systems:
-        cells = [_cell(system["scores"].get(name), interval=name in _WITH_INTERVAL) for name in used]
-        shares = [f"{100 * system[name]:.0f} %" for name in ("none_share", "malformed_share", "no_answer_share")]
-        table.add_row(system["system"], *cells, f"{system['mean_passages']:.2f}", *shares, str(system["missing"]))
-    return table
-
-
-def _cell(score: dict[str, float] | None, *, interval: bool) -> str:
-    if score is None:
-        return "-"
-    mean = f"{100 * score['mean']:.1f}"
-    return f"{mean} [{100 * score['low']:.0f}, {100 * score['high']:.0f}]" if interval else mean
-
-
-def _caption(systems: list[dict[str, Any]], n_questions: int) -> list[str]:
-    widest = max(s["scores"]["headline"]["high"] - s["scores"]["headline"]["low"] for s in systems)
-    return [
-        f"{n_questions} questions; percent, [95 % interval]; 'answer' is the headline metric of each question's task.",
-        f"A mean over {n_questions} questions is uncertain by up to {50 * widest:.0f} points; smaller differences show nothing.",
-    ]

@@ -14,20 +14,28 @@ from typing import Any
 from dynamicrag_cli.core.tasks import Task
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = frozenset(string.punctuation)
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+# Answers repeat and every metric normalises them anew; passages do neither.
+_SHORT = 256
 
 AnswerMetric = Callable[[str, Sequence[str], dict[str, Any], Task], float]
 
 
 def normalize(text: str) -> str:
     """SQuAD normalisation, after Unicode composition (NFC) so that equal letters are equal."""
+    return _remembered(text) if len(text) <= _SHORT else _normalized(text)
+
+
+def _normalized(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", _plain(text)).split())
+
+
+_remembered = functools.lru_cache(2**16)(_normalized)
 
 
 def _plain(text: str) -> str:
     """Lower case, without punctuation, single spaces; articles are kept."""
-    text = unicodedata.normalize("NFC", text).lower()
-    return " ".join("".join(ch for ch in text if ch not in _PUNCTUATION).split())
+    return " ".join(unicodedata.normalize("NFC", text).lower().translate(_NO_PUNCTUATION).split())
 
 
 def _key(text: str) -> str:
@@ -43,12 +51,18 @@ def exact_match(prediction: str, answers: Sequence[str]) -> float:
 
 def token_f1(prediction: str, answers: Sequence[str]) -> float:
     """Best token F1 (bags of normalised tokens) over the gold answers."""
-    return max((_bag_f1(_key(prediction).split(), _key(answer).split()) for answer in answers), default=0.0)
+    said = _key(prediction)
+    return max((_bag_f1(said, _key(answer)) for answer in answers), default=0.0)
 
 
-def _bag_f1(predicted: list[str], gold: list[str]) -> float:
+def _bag_f1(said: str, wanted: str) -> float:
+    if said == wanted:
+        return float(bool(said))
+    predicted, gold = said.split(), wanted.split()
+    if {*predicted}.isdisjoint(gold):
+        return 0.0
     shared = sum((Counter(predicted) & Counter(gold)).values())
-    return 2 * shared / (len(predicted) + len(gold)) if shared else 0.0
+    return 2 * shared / (len(predicted) + len(gold))
 
 
 def contains(prediction: str, answers: Sequence[str]) -> float:
@@ -99,7 +113,7 @@ def label_accuracy(prediction: str, answers: Sequence[str], labels: Mapping[str,
 
 
 def str_em(prediction: str, qa_pairs: Sequence[dict[str, Any]]) -> float:
-    """ASQA's string EM: the share of sub-questions with a short answer that occurs in the prediction."""
+    """ASQA's string EM (Stelmakh et al. 2022): the share of sub-questions with a short answer that occurs in the prediction."""
     groups = [pair["short_answers"] for pair in qa_pairs if pair.get("short_answers")]
     return sum(contains(prediction, group) for group in groups) / len(groups) if groups else 0.0
 
@@ -122,12 +136,12 @@ class _Words:
     def __init__(self) -> None:
         from nltk.stem.porter import PorterStemmer
 
-        self.stemmer = PorterStemmer()
+        self.stem = functools.lru_cache(2**16)(PorterStemmer().stem)
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens of a text."""
         words = re.findall(r"[^\W_]+", text.lower())
-        return [self.stemmer.stem(word) if len(word) > 3 and word.isascii() else word for word in words]
+        return [self.stem(word) if len(word) > 3 and word.isascii() else word for word in words]
 
 
 @functools.cache

@@ -136,3 +136,81 @@ def test_the_folder_of_the_scores_is_made(drag, gold: Path, tmp_path: Path) -> N
 def test_an_output_that_is_a_folder_is_refused(drag, gold: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "right.jsonl", [prediction(1)])
     assert drag("eval", path, "--gold", gold, "-o", tmp_path).code in (2, 4)
+
+
+def test_a_baseline_is_compared_question_by_question(drag, gold: Path, tmp_path: Path) -> None:
+    right = write(tmp_path / "right.jsonl", (prediction(number) for number in range(10)))
+    half = write(tmp_path / "half.jsonl", (prediction(n, **({} if n % 2 else {"answer": "wrong"})) for n in range(10)))
+    done = drag("eval", right, "--baseline", half, "--gold", gold)
+    made = report(done)
+    assert [system["system"] for system in made["systems"]] == ["right", "half"]
+    (found,) = made["comparisons"]
+    assert (found["system"], found["baseline"], found["questions"], found["left_out"]) == ("right", "half", 10, 0)
+    assert found["scores"]["em"]["mean"] == 0.5
+    assert found["scores"]["em"]["p_value"] == pytest.approx(2 * 0.5**5)
+    assert "right answers better than half" in done.err
+
+
+def test_other_questions_than_the_baseline_need_common(drag, gold: Path, tmp_path: Path) -> None:
+    some = write(tmp_path / "some.jsonl", (prediction(number) for number in range(4)))
+    more = write(tmp_path / "more.jsonl", (prediction(number) for number in range(6)))
+    done = drag("eval", some, "--baseline", more, "--gold", gold)
+    assert (done.code, done.out) == (4, b"")
+    assert "Type --common" in done.err
+    (found,) = report(drag("eval", some, "--baseline", more, "--gold", gold, "--common"))["comparisons"]
+    assert (found["questions"], found["left_out"]) == (4, 2)
+
+
+def test_seeds_of_one_system_are_one_row(drag, gold: Path, tmp_path: Path) -> None:
+    one = write(tmp_path / "one.jsonl", (prediction(number) for number in range(10)))
+    two = write(tmp_path / "two.jsonl", (prediction(number, answer="wrong") for number in range(10)))
+    done = drag("eval", f"sft={one},{two}", "--gold", gold)
+    (system,) = report(done)["systems"]
+    assert (system["system"], system["repeats"], system["scores"]["em"]["mean"]) == ("sft", 2, 0.5)
+    assert "mean of 2" in done.err
+
+
+def test_candidates_are_evaluated_as_rankings(drag, gold: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ir_measures")
+    candidates = write(tmp_path / "candidates.jsonl", (question(number) for number in range(10)))
+    for match in ("id", "answer"):
+        (system,) = report(drag("eval", candidates, "--gold", gold, "--match", match, "--at", 1, "--at", 2))["systems"]
+        assert {name: score["mean"] for name, score in system["scores"].items()} == pytest.approx(
+            {"recall@1": 0.0, "recall@2": 1.0, "ndcg@1": 0.0, "ndcg@2": 0.63093, "mrr": 0.5}, abs=1e-5
+        )
+    done = drag("eval", candidates, "--gold", gold, "--match", "title")
+    assert (done.code, "type --match id or --match answer" in done.err) == (4, True)
+
+
+def test_the_order_of_a_choice_is_a_ranking_too(drag, gold: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ir_measures")
+    made = [prediction(0), prediction(1, status="extra_text")]
+    (system,) = report(drag("eval", write(tmp_path / "p.jsonl", made), "--gold", gold, "--ranking", "--limit", 2))["systems"]
+    assert system["scores"]["mrr"]["mean"] == 0.5
+
+
+def test_answers_and_rankings_are_not_mixed(drag, gold: Path, tmp_path: Path) -> None:
+    candidates = write(tmp_path / "candidates.jsonl", [question(1)])
+    made = write(tmp_path / "made.jsonl", [prediction(1)])
+    assert drag("eval", candidates, made, "--gold", gold).code == 4
+    done = drag("eval", candidates, "--baseline", candidates.rename(tmp_path / "c.jsonl"), "--gold", gold)
+    assert done.code in (2, 4)
+    done = drag("eval", made, "--metric", "exact", "--gold", gold)
+    assert (done.code, "unknown metric 'exact'" in done.err) == (2, True)
+
+
+def test_claim_recall_asks_the_model(drag, gold: Path, tmp_path: Path, monkeypatch) -> None:
+    asked = []
+
+    def load(_kind, name, _table):
+        asked.append(name)
+        return lambda _model, _device: lambda pairs: [claim == "true" for _, claim in pairs]
+
+    monkeypatch.setattr("dynamicrag_cli.cli.eval.registry.load", load)
+    questions = write(
+        tmp_path / "long.jsonl", [{"id": "q-1", "question": "Why?", "answers": ["Because."], "claims": ["true", "false"]}]
+    )
+    made = write(tmp_path / "made.jsonl", [prediction(1)])
+    (system,) = report(drag("eval", made, "--gold", questions, "--nli", "model"))["systems"]
+    assert system["scores"]["claim_recall"]["mean"] == 0.5
+    assert asked == ["nli"]

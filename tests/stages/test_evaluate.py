@@ -1,18 +1,18 @@
 import pytest
 
 from dynamicrag_cli.core.records import QuestionScores
-from dynamicrag_cli.stages.evaluate import evaluate, score_prediction, summarize
+from dynamicrag_cli.stages.evaluate import averaged, collect, evaluate, has_gold_answer, report, score, score_rollout, summarize
 from tests.builders import GOLD, prediction, question, rollout
 
 SELECTION = {"selection_f1", "selection_precision", "selection_recall"}
 
 
-def score(made, **fields):
-    return score_prediction(question(**fields), prediction(made), "sft").scores
+def scores_of(made, **fields):
+    return score_rollout(question(**fields), made, "sft").scores
 
 
 def test_scores_of_a_right_answer():
-    scores = score(rollout("ab"), gold_passage_ids=["a"])
+    scores = scores_of(rollout("ab"), gold_passage_ids=["a"])
     assert scores == pytest.approx(
         {
             "selection_precision": 0.5,
@@ -27,39 +27,39 @@ def test_scores_of_a_right_answer():
 
 
 def test_headline_is_the_first_metric_of_the_task():
-    assert score(rollout("a", "In Donaueschingen"), dataset="triviaqa") == {"em": 0.0, "contains": 1.0, "headline": 0.0}
-    assert score(rollout("a", "supported"), dataset="fever", answers=["SUPPORTS"]) == {"accuracy": 1.0, "headline": 1.0}
+    assert scores_of(rollout("a", "In Donaueschingen"), dataset="triviaqa") == {"em": 0.0, "contains": 1.0, "headline": 0.0}
+    assert scores_of(rollout("a", "supported"), dataset="fever", answers=["SUPPORTS"]) == {"accuracy": 1.0, "headline": 1.0}
 
 
 def test_selection_is_scored_only_where_gold_is_known():
-    assert not SELECTION & set(score(rollout("a")))
-    assert score(rollout(""), gold_passage_ids=[])["selection_f1"] == 1.0
-    assert score(rollout("a"), gold_passage_ids=[])["selection_f1"] == 0.0
+    assert not SELECTION & set(scores_of(rollout("a")))
+    assert scores_of(rollout(""), gold_passage_ids=[])["selection_f1"] == 1.0
+    assert scores_of(rollout("a"), gold_passage_ids=[])["selection_f1"] == 0.0
 
 
 @pytest.mark.parametrize(
     "status", ["extra_text", "duplicate", "out_of_range", "unbracketed", "no_identifier", "empty", "truncated", "failed"]
 )
 def test_malformed_selection_is_a_failure(status):
-    scores = score(rollout("a", status=status), gold_passage_ids=["a"])
+    scores = scores_of(rollout("a", status=status), gold_passage_ids=["a"])
     assert set(scores) > SELECTION
     assert set(scores.values()) == {0.0}
 
 
 def test_missing_answer_is_a_wrong_answer():
-    scores = score(rollout("a", None), gold_passage_ids=["a"])
+    scores = scores_of(rollout("a", None), gold_passage_ids=["a"])
     assert (scores["headline"], scores["f1"]) == (0.0, 0.0)
 
 
 def test_missing_prediction_scores_0_everywhere():
-    scores = score_prediction(question(gold_passage_ids=["a"]), None, "sft").scores
+    scores = score_rollout(question(gold_passage_ids=["a"]), None, "sft").scores
     assert set(scores) == {*SELECTION, "em", "f1", "contains", "headline"}
     assert set(scores.values()) == {0.0}
 
 
 def test_gold_of_the_question_counts_not_that_of_the_prediction():
     asked = question(answers=["Ulm"], dataset="triviaqa")
-    assert score_prediction(asked, prediction(rollout("a")), "sft").scores["em"] == 0.0
+    assert score_rollout(asked, rollout("a"), "sft").scores["em"] == 0.0
 
 
 GOLD_QUESTIONS = {
@@ -134,5 +134,66 @@ def test_mean_is_over_the_questions_that_have_the_score():
 
 
 def test_answer_given_is_scored_as_it_is():
-    assert score(rollout("a", f"It is {GOLD}."))["contains"] == 1.0
-    assert score(rollout("a", ""))["contains"] == 0.0
+    assert scores_of(rollout("a", f"It is {GOLD}."))["contains"] == 1.0
+    assert scores_of(rollout("a", ""))["contains"] == 0.0
+
+
+def test_questions_without_a_gold_answer_are_in_no_answer_score_and_counted():
+    asked = {"right": question(id="right"), "open": question(id="open", answers=[], gold_passage_ids=["a"])}
+    report, rows = evaluate([prediction(rollout("a"), id="right"), prediction(rollout("a"), id="open")], asked, "sft")
+    assert (report["no_gold_answer"], report["scores"]["headline"]["n"], report["scores"]["headline"]["mean"]) == (1, 1, 1.0)
+    assert rows[1].scores["selection_f1"] == 1.0
+
+
+@pytest.mark.parametrize(("answers", "known"), [(["SUPPORTS"], True), (["nei"], True), (["perhaps"], False), ([], False)])
+def test_a_gold_label_that_names_none_can_not_be_met(answers, known):
+    assert has_gold_answer(question(dataset="fever", answers=answers)) is known
+
+
+def test_asked_metrics_replace_those_of_the_task():
+    scores = score_rollout(question(dataset="triviaqa"), rollout("a"), "sft", ["f1", "em"]).scores
+    assert list(scores) == ["f1", "em", "headline"]
+
+
+def test_predictions_of_another_data_set_by_name_are_counted():
+    kept = collect([prediction(rollout("a"), dataset="nq")], {"q-1": question()}, "sft")
+    assert (kept.other_dataset, kept.selectors) == (1, {"llm": 1})
+
+
+def test_it_is_kept_whether_gold_was_offered():
+    asked = {name: question(id=name, gold_passage_ids=gold) for name, gold in [("in", ["b"]), ("out", ["z"]), ("none", [])]}
+    kept = collect([prediction(rollout("a"), id=name) for name in asked], asked, "sft")
+    assert kept.gold_offered == {"in": True, "out": False, "none": False}
+
+
+def test_repeats_are_averaged_question_by_question():
+    asked = {"x": question(id="x"), "y": question(id="y")}
+    first = [prediction(rollout("a"), id="x"), prediction(rollout("a", "Ulm"), id="y")]
+    second = [prediction(rollout("ab"), id="x")]
+    files = [collect(part, asked, "sft") for part in (first, second)]
+    scored = [score(file, asked) for file in files]
+    assert [row.scores["em"] for row in averaged(scored)] == [1.0, 0.0]
+    made = report(files, scored, asked)
+    assert (made["repeats"], made["missing"], made["mean_passages"]) == (2, 1, pytest.approx(4 / 3))
+    assert made["repeat_sd"]["em"] == 0.0
+    assert "repeats" not in report(files[:1], scored[:1], asked)
+
+
+def test_claim_recall_is_the_share_of_claims_that_the_answer_entails():
+    claims = {"claims": ["rises", "is long", "is blue"]}
+    asked = {name: question(id=name, dataset="eli5", meta=claims) for name in ("some", "silent", "malformed", "missing")}
+    asked["plain"] = question(id="plain")
+    made = [
+        prediction(rollout("a", "it rises and is blue"), id="some"),
+        prediction(rollout("a", " "), id="silent"),
+        prediction(rollout("a", "it rises", status="duplicate"), id="malformed"),
+    ]
+    asked_pairs = []
+
+    def entails(pairs):
+        asked_pairs.extend(pairs)
+        return [claim in text for text, claim in pairs]
+
+    rows = score(collect(made, asked, "sft"), asked, entails=entails)
+    assert [row.scores.get("claim_recall") for row in rows] == [pytest.approx(2 / 3), 0.0, 0.0, 0.0, None]
+    assert len(asked_pairs) == 3
