@@ -14,6 +14,7 @@ from dynamicrag_cli.cli import (
     build_bc,
     build_dpo,
     check,
+    convert,
     doctor,
     index,
     infer,
@@ -84,6 +85,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "check": check.check,
     "validate": validate.validate,
     "schema": schema.schema,
+    "convert": convert.convert,
     "show": show.show,
     "doctor": doctor.doctor,
 }
