@@ -148,7 +148,7 @@ def _named(words: tuple[str, ...], settings: dict[str, Any], place: "_Place") ->
     label, name = ".".join(words), words[-1]
     engine = _engine(name, settings)
     for key in _MODELS:
-        chosen_by_rule = name == "infer" and key == "model" and settings.get("selector") != LLM_SELECTOR
+        chosen_by_rule = name == "infer" and key == "model" and str(settings.get("selector")).partition(",")[0] != LLM_SELECTOR
         value = settings.get(key)
         if value and not chosen_by_rule:
             runs_in = None if key in _ALWAYS_LOCAL or (name == "rrpo" and key == "model") else engine

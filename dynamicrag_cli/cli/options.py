@@ -173,8 +173,9 @@ SelectorName = Annotated[
         "--selector",
         parser=checked(parse_selector),
         metavar="NAME",
-        help="What chooses the passages: llm (the model), none, all, top-k:K, gold (the ceiling), cross-encoder:K, "
-        "cross-encoder:threshold=T, rrpo (or rrpo:MIN:MAX).",
+        help="What chooses the passages: llm (the model), none, all, top-k:K, threshold:T (teacher's relevance), largest-gap "
+        "(of the teacher's or retriever's scores), gold (the ceiling), cross-encoder:K, cross-encoder:threshold=T, rrpo (or "
+        "rrpo:MIN:MAX). With ,reversed or ,shuffled behind it, what it chooses is read in another order.",
     ),
 ]
 Temperature = Annotated[float, typer.Option(min=0, max=5, help="Sampling temperature of the selection; 0 is greedy.")]

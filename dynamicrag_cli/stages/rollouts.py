@@ -11,7 +11,7 @@ from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.identifiers import WELL_FORMED, parse_selection
 from dynamicrag_cli.core.prompts import Chat, PromptSet
 from dynamicrag_cli.core.records import Candidate, Prediction, RetrievedQuestion, Rollout, SampledQuestion, extend
-from dynamicrag_cli.core.selectors import PURE_SELECTORS, Positions, Selector
+from dynamicrag_cli.core.selectors import PURE_SELECTORS, Positions, Selector, in_order
 from dynamicrag_cli.core.tasks import task_of
 from dynamicrag_cli.stages.budget import Fitted, fit
 from dynamicrag_cli.stages.outcome import Outcome
@@ -51,7 +51,7 @@ def select_by_rule(record: RetrievedQuestion, selector: Selector) -> Rollout:
     Raises:
         InputError: The record lacks what the selector needs.
     """
-    return _chosen(record, PURE_SELECTORS[selector.name](record, selector.k))
+    return _chosen(record, PURE_SELECTORS[selector.name](record, selector))
 
 
 def _chosen(record: RetrievedQuestion, positions: Positions) -> Rollout:
@@ -174,6 +174,14 @@ def infer(
                 usable.append(record)
             except InputError as error:
                 errors[record.id] = error
+    if selector.order:
+        chosen = [
+            [
+                extend(rollout, Rollout, selection=in_order(rollout.selection, selector, record.id, options.seed))
+                for rollout in group
+            ]
+            for record, group in zip(usable, chosen, strict=True)
+        ]
     answered = answer(usable, chosen, reader, reader_prompts, options.seed)
     made: dict[str, Outcome] = {
         record.id: _failure(rollouts) or extend(record, Prediction, rollout=rollouts[0], selector=str(selector))

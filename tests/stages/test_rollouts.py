@@ -210,3 +210,16 @@ def test_fake_engine_plays_both_roles(tmp_path):
 def test_gold_selector_takes_a_passage_once():
     (made,) = predict([retrieved("ab", gold_passage_ids=["b", "b"])], "gold")
     assert made.rollout.selection == ["b"]
+
+
+def test_another_order_is_what_is_read_and_what_is_kept():
+    reader = says(GOLD)
+    (made,) = predict([retrieved("abc")], "top-k:2,reversed", reader=reader)
+    assert (made.rollout.selection, made.selector) == (["b", "a"], "top-k:2,reversed")
+    prompt = reader.requests[0].chat.user
+    assert prompt.index("Text of b") < prompt.index("Text of a")
+
+
+def test_the_order_of_a_model_can_be_reversed_too():
+    (made,) = predict([retrieved("abc")], "llm,reversed", policy=says("[3], [1]"))
+    assert (made.rollout.selection, made.rollout.raw) == (["a", "c"], "[3], [1]")
