@@ -26,6 +26,10 @@ QUESTIONS := $(strip $(call setting,questions))
 ROWS := $(strip $(call setting,rows))
 DENSE := $(shell grep -q '^  dense:' $(CONFIG) 2>/dev/null && echo $(RUN)/dense/manifest.json)
 MODELS := $(if $(filter models/%,$(call setting,model) $(call setting,encoder)),models/.fetched)
+# A pipeline with a small reranker (make rrpo) has no LLM to train; it makes its reference first if it says how.
+SMALL := $(shell grep -q '^  rrpo:' $(CONFIG) 2>/dev/null && echo yes)
+REFERENCE := $(shell grep -q '^  reranker:' $(CONFIG) 2>/dev/null && echo $(RUN)/reranker/manifest.json)
+TRAINED := $(if $(SMALL),$(RUN)/rrpo-fixed/manifest.json $(RUN)/rrpo/manifest.json,$(RUN)/sft/manifest.json $(RUN)/dpo/manifest.json)
 # FRESH=1 throws away what an interrupted run with other settings has left.
 WITH := --config $(CONFIG)
 ANEW := $(if $(FRESH),--fresh)
@@ -34,7 +38,7 @@ READY := $(VENV)/.ready$(EXTRAS:%=-%)
 # Whoever brings a trainer of their own (DRAG_TRAINER) needs no second environment.
 TRAIN_READY := $(if $(filter $(TRAIN_VENV)/%,$(DRAG_TRAINER)),$(TRAIN_VENV)/.ready)
 
-.PHONY: FORCE help setup models demo all check test test-slow faults clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo infer eval report
+.PHONY: FORCE help setup models demo all check test test-slow faults clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -80,6 +84,9 @@ demo: setup ## Run the whole loop on the toy corpus (or CONFIG=…), print the t
 
 all: eval ## Run every stage of CONFIG up to the table of results
 
+rrpo: ## Train a small reranker by the reader's feedback (pipelines/rrpo.yaml or CONFIG=…) and print the table
+	@$(MAKE) --no-print-directory all CONFIG=$(CONFIG:pipelines/demo.yaml=pipelines/rrpo.yaml)
+
 index: $(RUN)/bm25/manifest.json $(DENSE)
 retrieve: $(RUN)/candidates.jsonl
 rerank-teacher: $(RUN)/labelled.jsonl
@@ -89,6 +96,8 @@ sample: $(RUN)/sampled.jsonl
 reward: $(RUN)/rewarded.jsonl
 build-dpo: $(RUN)/dpo-data/manifest.json
 train-dpo: $(RUN)/dpo/manifest.json
+train-reranker: $(RUN)/reranker/manifest.json
+train-rrpo: $(RUN)/rrpo-fixed/manifest.json $(RUN)/rrpo/manifest.json
 infer: $(ROWS:%=$(RUN)/predictions/%.jsonl)
 eval: $(RUN)/report.json
 report: $(RUN)/report.html
@@ -131,7 +140,16 @@ $(RUN)/dpo-data/manifest.json: $(RUN)/rewarded.jsonl $(CONFIG)
 $(RUN)/dpo/manifest.json: $(RUN)/dpo-data/manifest.json $(RUN)/sft/manifest.json $(CONFIG) | $(TRAIN_READY)
 	$(DRAG) train dpo --data $(RUN)/dpo-data -o $(RUN)/dpo --gpus $(GPUS) $(WITH) $(ANEW)
 
-$(RUN)/predictions/%.jsonl: $(RUN)/candidates.jsonl $(RUN)/sft/manifest.json $(RUN)/dpo/manifest.json $(CONFIG)
+$(RUN)/reranker/manifest.json: $(RUN)/labelled.jsonl $(CONFIG) $(MODELS)
+	$(DRAG) train reranker --data $< -o $(RUN)/reranker $(WITH) $(ANEW)
+
+$(RUN)/rrpo-fixed/manifest.json: $(RUN)/candidates.jsonl $(REFERENCE) $(CONFIG)
+	$(DRAG) train rrpo --data $< -o $(RUN)/rrpo-fixed $(WITH) $(ANEW) --variant fixed
+
+$(RUN)/rrpo/manifest.json: $(RUN)/candidates.jsonl $(REFERENCE) $(CONFIG)
+	$(DRAG) train rrpo --data $< -o $(RUN)/rrpo $(WITH) $(ANEW) --variant stop
+
+$(RUN)/predictions/%.jsonl: $(RUN)/candidates.jsonl $(TRAINED) $(CONFIG)
 	$(DRAG) infer $< -o $@ $(WITH) $(ANEW) --variant $*
 
 # The table is printed every time; everything before it only when something changed.

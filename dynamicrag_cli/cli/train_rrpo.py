@@ -91,7 +91,7 @@ def rrpo(
     clip: Annotated[float, typer.Option(min=0.001, max=1, help="PPO's clip.")] = 0.2,
     kl: Annotated[float, typer.Option(min=0, help="Weight of the KL divergence from the reference.")] = 0.1,
     gamma: Annotated[float, typer.Option(min=0, max=1, help="Discount per step of a list.")] = 0.99,
-    lam: Annotated[float, typer.Option("--lambda", min=0, max=1, help="GAE's lambda.")] = 0.95,
+    gae_lambda: Annotated[float, typer.Option(min=0, max=1, help="GAE's lambda.")] = 0.95,
     window: Annotated[int, typer.Option(min=2, help="Advantages by whose mean and deviation new ones are normalised.")] = 1024,
     temperature: Annotated[float, typer.Option(min=0.01, max=100, help="Of the policy's softmax: above 1 explores more.")] = 1.0,
     stop_score: Annotated[
@@ -243,7 +243,8 @@ def _go(trainer: Any, building: Path, feedback: Feedback, save_steps: int) -> No
 
         def on_step(line: dict[str, float]) -> None:
             nonlocal counted
-            asked, cached = feedback.n_asked - counted[0], feedback.n_cached - counted[1]
+            table = trainer.crew.gather([(feedback.n_asked - counted[0], feedback.n_cached - counted[1])])
+            asked, cached = (sum(column) for column in zip(*table, strict=True))
             counted = (feedback.n_asked, feedback.n_cached)
             line |= {"asked": asked, "cached": cached / asked if asked else 0.0}
             if asked and line["failed"] >= asked:

@@ -1,6 +1,7 @@
 """`drag infer`: files of candidates, and one question for a person or a program."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,38 @@ def test_a_tiny_model_selects_and_answers(drag, tmp_path: Path, tiny_lm: Path) -
 def test_one_question_takes_neither_a_file_nor_an_output(drag, tmp_path: Path) -> None:
     done = drag("infer", tmp_path / "in.jsonl", "--question", "Why?", "--selector", "all", "--reader", "x")
     assert (done.code, "leave IN and -o away" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("selector", "more", "n"),
+    [
+        ("cross-encoder:2", [], 2),
+        ("cross-encoder:threshold=0", [], 3),
+        ("cross-encoder:threshold=1", [], 0),
+        ("rrpo", ["--stop-bias", "50"], 0),
+        ("rrpo", ["--stop-bias", "-50"], 2),
+        ("rrpo:1:3", ["--stop-bias", "50"], 1),
+        ("rrpo:3", [], 3),
+    ],
+)
+def test_selectors_with_a_small_model(drag, tmp_path: Path, fake: Path, tiny_cross_encoder: Path, selector, more, n) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_cross_encoder, model)
+    (model / "rrpo.json").write_text(json.dumps({"k": "0:2", "stop": [0.0, 0.0], "temperature": 1.0}))
+    source = write(tmp_path / "in.jsonl", [question(number) for number in range(3)])
+    call = ("infer", source, "-o", tmp_path / "out.jsonl", "--engine", "fake", "--reader", fake, "--device", "cpu")
+    done = drag(*call, "--selector", selector, "--selector-model", model, *more)
+    assert done.code == 0, done.err
+    for record in read(tmp_path / "out.jsonl"):
+        assert (record["selector"], record["rollout"]["answer"]) == (selector, "the lion")
+        assert len(record["rollout"]["selection"]) == n
+        assert record["rollout"]["status"] == ("ok" if n else "none")
+
+
+def test_a_small_model_that_is_not_given_or_not_there(drag, tmp_path: Path, fake: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [question(1)])
+    call = ("infer", source, "-o", tmp_path / "out.jsonl", "--engine", "fake", "--reader", fake, "--selector", "rrpo")
+    done = drag(*call)
+    assert (done.code, "--selector-model" in done.err) == (2, True)
+    done = drag(*call, "--selector-model", tmp_path / "nowhere")
+    assert (done.code, done.error) == (4, None), done.err

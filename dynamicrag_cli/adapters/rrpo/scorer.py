@@ -12,7 +12,7 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from dynamicrag_cli.adapters.pretrained import load, pick_device
-from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.policy import Bounds, parse_bounds
 from dynamicrag_cli.core.records import RetrievedQuestion
 from dynamicrag_cli.core.reranking import passage_text
@@ -120,5 +120,5 @@ def read_note(folder: str) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         parse_bounds(found["k"])
         return {"k": found["k"], "stop": [float(b) for b in found["stop"]], "temperature": float(found["temperature"])}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, UsageError) as error:
         raise InputError(f"{path}: not written by drag train rrpo ({error})") from error

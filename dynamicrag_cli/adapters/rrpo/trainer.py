@@ -48,7 +48,7 @@ class Settings:
         clip: PPO's epsilon.
         kl: Weight of the divergence from the reference.
         gamma: Discount.
-        lam: GAE's lambda.
+        gae_lambda: GAE's lambda.
         window: Advantages by which new ones are normalised.
         passage_cost: c, taken from the reward per passage read.
         seed: Of every random choice.
@@ -68,7 +68,7 @@ class Settings:
     clip: float = 0.2
     kl: float = 0.1
     gamma: float = 0.99
-    lam: float = 0.95
+    gae_lambda: float = 0.95
     window: int = 1024
     passage_cost: float = 0.0
     seed: int = 0
@@ -193,7 +193,7 @@ class Trainer:
         for episode in episodes:
             episode.utility = self._utility(episode.index, lists.chosen(episode.actions), known)
             made = ADVANTAGES[self.settings.advantage](
-                episode.utility, self.baselines[episode.index], self.settings.gamma, self.settings.lam
+                episode.utility, self.baselines[episode.index], self.settings.gamma, self.settings.gae_lambda
             )
             episode.advantages = made[: len(episode.actions)]
         for index in new:
