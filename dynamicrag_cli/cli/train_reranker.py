@@ -25,14 +25,6 @@ LOSSES = ("binary", "listwise")
 Candidates = Annotated[
     str, typer.Option("--data", metavar="FILE", help="Questions with candidates, JSONL (.gz, .zst).", show_default=False)
 ]
-SaveSteps = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        help="Save every N steps, so that an interrupted run goes on from there; 0: only at the end.",
-        rich_help_panel=opt.RUNNING,
-    ),
-]
 
 
 def reranker(
@@ -70,7 +62,7 @@ def reranker(
     limit: opt.Limit = None,
     seed: opt.Seed = 0,
     device: opt.Device = None,
-    save_steps: SaveSteps = 500,
+    save_steps: train.SaveSteps = 500,
     fresh: opt.Fresh = False,
     config: opt.Config = None,
     variant: opt.Variant = None,

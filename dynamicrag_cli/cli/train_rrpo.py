@@ -20,7 +20,7 @@ from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli import train
 from dynamicrag_cli.cli.console import progress, say
 from dynamicrag_cli.cli.models import engine_settings, open_engine, prompts_for
-from dynamicrag_cli.cli.train_reranker import Candidates, SaveSteps, start_training, training_records
+from dynamicrag_cli.cli.train_reranker import Candidates, start_training, training_records
 from dynamicrag_cli.core.advantages import ADVANTAGES
 from dynamicrag_cli.core.errors import EngineError, InputError, InterruptedRunError
 from dynamicrag_cli.core.labels import references
@@ -128,7 +128,7 @@ def rrpo(
             rich_help_panel=opt.RUNNING,
         ),
     ] = None,
-    save_steps: SaveSteps = 10,
+    save_steps: train.SaveSteps = 10,
     fresh: opt.Fresh = False,
     config: opt.Config = None,
     variant: opt.Variant = None,
