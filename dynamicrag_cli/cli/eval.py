@@ -11,6 +11,7 @@ from dynamicrag_cli.adapters.files.jsonl import STREAM, encoder
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import say, show_table, write_stdout
 from dynamicrag_cli.cli.eval_files import Source, gold_questions, kind_of, many_hands, sources_of
+from dynamicrag_cli.cli.eval_study import manifests_of, readers_of, seconds_of, show_study
 from dynamicrag_cli.cli.eval_tables import caption, comparison_caption, comparison_table, score_table
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.identifiers import WELL_FORMED
@@ -21,6 +22,7 @@ from dynamicrag_cli.stages.compare import comparison
 from dynamicrag_cli.stages.evaluate import Entails, Scored, averaged, collect, report, score
 from dynamicrag_cli.stages.ranking import evaluate_candidates
 from dynamicrag_cli.stages.rollouts import chosen_docs
+from dynamicrag_cli.stages.study import study as run_study
 
 _EXTRAS = {
     "ranking": registry.Entry("ranking:rank_scores", "eval", "recall@k, nDCG@k and MRR by ir_measures"),
@@ -47,7 +49,14 @@ def eval_command(
         str | None, typer.Option(metavar="FILE", help="Compare every file with this one, question by question.")
     ] = None,
     common: Annotated[
-        bool, typer.Option("--common", help="With --baseline: compare on the questions that all files have.")
+        bool, typer.Option("--common", help="With --baseline or --study: use the questions that all files have.")
+    ] = False,
+    study: Annotated[
+        bool,
+        typer.Option(
+            "--study",
+            help="Is dynamic k worth it? Accuracy against passages and tokens over files of several selectors, and a conclusion.",
+        ),
     ] = False,
     scores: Annotated[Path | None, typer.Option(metavar="OUT", help="Write per-question scores, JSONL.")] = None,
     metric: Annotated[
@@ -95,6 +104,8 @@ def eval_command(
 
     Example: drag eval dpo=dpo-1.jsonl,dpo-2.jsonl --baseline top-3.jsonl --gold questions.jsonl
 
+    Example: drag eval --study none.jsonl top-1.jsonl top-3.jsonl dpo.jsonl --gold questions.jsonl
+
     Example: drag eval candidates.jsonl --gold questions.jsonl --match answer
     """
     sources = sources_of([*predictions, *([baseline] if baseline else [])])
@@ -108,8 +119,10 @@ def eval_command(
         rows = [row for system in scored for row in system.rows]
         if baseline:
             document["comparisons"] = _comparisons(scored, common=common, seed=seed)
-    elif baseline or metric or nli:
-        raise UsageError("--baseline, --metric and --nli are about answers; candidates and --ranking have none")
+        if study:
+            document["study"] = _study(sources, scored, wanted, common=common, seed=seed)
+    elif baseline or metric or nli or study:
+        raise UsageError("--baseline, --study, --metric and --nli are about answers; candidates and --ranking have none")
     else:
         document["systems"], rows = _rankings(sources, kind, wanted, at or [1, 5, 20], match, seed)
     _show(document, len(wanted))
@@ -147,6 +160,19 @@ def _comparisons(scored: list[Scored], *, common: bool, seed: int) -> list[dict[
         return [comparison(system, scored[-1], common=common, seed=seed) for system in scored[:-1]]
     except ValueError as error:
         raise InputError(str(error)) from None
+
+
+def _study(sources: list[Source], scored: list[Scored], gold: dict[str, Question], *, common: bool, seed: int) -> dict[str, Any]:
+    """The study of the files, with what their manifests add."""
+    several = [source.name for source in sources if len(source.paths) > 1]
+    if several:
+        raise UsageError(f"{', '.join(several)}: --study takes one file per system")
+    manifests = manifests_of(sources)
+    try:
+        made = run_study(scored, gold, common=common, seed=seed, seconds=seconds_of(manifests))
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return made | {"readers": readers_of(manifests)}
 
 
 def _rankings(
@@ -201,6 +227,9 @@ def _show(document: dict[str, Any], n_questions: int) -> None:
         show_table(comparison_table(document["comparisons"]))
         for line in comparison_caption(document["comparisons"]):
             say(line)
+    if "study" in document:
+        say("")
+        show_study(document["study"])
 
 
 def _write(path: Path, content: bytes) -> None:
