@@ -1,31 +1,24 @@
 """Rendering of prompts: one set of templates and one document layout for data building, sampling and inference.
 
-Text from a corpus is data. Before it enters a prompt it is made harmless: bracketed numbers lose their square brackets (they
-could forge an identifier), control tokens of chat models are broken (they could end the turn), and line breaks become spaces
-(they could forge a header). The stored text stays as it is.
+Text from a corpus is data. Before it enters a prompt it is made harmless (`core/neutral.py`): bracketed numbers lose their square
+brackets (they could forge an identifier), control tokens of chat models are broken (they could end the turn), and line breaks
+become spaces (they could forge a header). The stored text stays as it is.
 """
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from dynamicrag_cli.core.errors import UsageError
+from dynamicrag_cli.core.neutral import neutralize
 from dynamicrag_cli.core.records import Candidate, Question
 from dynamicrag_cli.core.tasks import task_of
 
 PROMPTS = ("reranker", "generator", "relevance", "judge")
 TEMPLATE_FILES = ("passage.jinja", *(f"{name}.{turn}.jinja" for name in PROMPTS for turn in ("system", "user")))
-
-# Control tokens of the chat families in use, whatever the tokenizer at hand: <|im_end|>, <s>, <start_of_turn>, [INST], <<SYS>>.
-_GENERIC_CONTROL = re.compile(r"<\|[^<>|]{1,60}\|>|</?s>|<(?:bos|eos|pad|unk)>|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>")
-_BRACKETED_NUMBER = re.compile(r"\[\s*(\d+(?:\s*[,;-]\s*\d+)*)\s*\]")
-_LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
-# Control characters, zero-width characters, soft hyphens and marks that turn the reading direction.
-_INVISIBLE = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-_PASSES = 5
 
 
 @dataclass(frozen=True)
@@ -41,31 +34,13 @@ class Chat:
         return [*turns, {"role": "user", "content": self.user}]
 
 
-def neutralize(text: str, control_tokens: Iterable[str] = ()) -> str:
-    """The text as it may stand in a prompt; `control_tokens` are the added tokens of the model's tokenizer."""
-    text = _LINE_BREAKS.sub(" ", _INVISIBLE.sub("", text))
-    text = _GENERIC_CONTROL.sub(lambda match: _broken(match.group()), text)
-    for token in sorted(control_tokens, key=len, reverse=True):
-        # A token of white space only is layout, not control.
-        if token.strip():
-            text = _without(text, token)
-    # Last, since breaking a token could bring brackets and digits together.
-    return _BRACKETED_NUMBER.sub(r"(\1)", text).strip()
+_ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def _without(text: str, token: str) -> str:
-    """The text in which the token no longer occurs; overlapping occurrences need several passes."""
-    for _ in range(_PASSES):
-        if token not in text:
-            return text
-        text = text.replace(token, _broken(token))
-    return text.replace(token, "")
-
-
-def _broken(token: str) -> str:
-    """A control token with a space after its first visible character, so that no tokenizer sees it whole."""
-    start = len(token) - len(token.lstrip()) + 1
-    return f"{token[:start]} {token[start:]}" if token[start:].strip() else ""
+@lru_cache(maxsize=256)
+def _compiled(source: str) -> Template:
+    """A template ready to render: every passage of a run is rendered by the same one."""
+    return _ENVIRONMENT.from_string(source)
 
 
 @dataclass(frozen=True)
@@ -81,9 +56,6 @@ class PromptSet:
     sources: dict[str, str]
     rules: dict[str, str]
     control_tokens: frozenset[str] = frozenset()
-    _environment: SandboxedEnvironment = field(
-        default_factory=lambda: SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True), repr=False
-    )
 
     def render(self, name: str, **slots: object) -> Chat:
         """Render the system and the user turn of one prompt; surrounding white space is dropped."""
@@ -93,7 +65,7 @@ class PromptSet:
         if file not in self.sources:
             raise UsageError(f"the template folder has no file {file}; it needs {', '.join(TEMPLATE_FILES)} and rules.yaml")
         try:
-            return self._environment.from_string(self.sources[file]).render(slots).strip()
+            return _compiled(self.sources[file]).render(slots).strip()
         except TemplateError as error:
             raise UsageError(
                 f"the template {file} cannot be rendered: {error} (its slots: {', '.join(sorted(slots))})"
