@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-_SECONDS = 60
+_SECONDS = 180
 
 
 class Page:
@@ -52,8 +53,9 @@ class Page:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            block = os.read(self._from, 2**20)
-            assert block, "the browser went away"
+            ready, _, _ = select.select([self._from], [], [], _SECONDS)
+            block = os.read(self._from, 2**20) if ready else b""
+            assert block, "the browser went away, or is silent"
             self._buffer += block
         message, _, self._buffer = self._buffer.partition(b"\0")
         event = json.loads(message)
