@@ -38,7 +38,7 @@ READY := $(VENV)/.ready$(EXTRAS:%=-%)
 # Whoever brings a trainer of their own (DRAG_TRAINER) needs no second environment.
 TRAIN_READY := $(if $(filter $(TRAIN_VENV)/%,$(DRAG_TRAINER)),$(TRAIN_VENV)/.ready)
 
-.PHONY: FORCE help setup models demo all check test test-slow faults clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
+.PHONY: FORCE help setup models demo all check test test-slow faults bench-eval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -179,6 +179,9 @@ test-slow: setup ## Run the tests that load the packaged language model, and tho
 
 faults: $(READY) ## Kill record stages at random moments until they are done, and compare (KILLS=200)
 	$(VENV)/bin/python -m tests.faults.harness --kills $(or $(KILLS),200)
+
+bench-eval: $(READY) ## What scoring costs against reading the file (minutes)
+	$(VENV)/bin/python -m benchmarks.eval
 
 clean: ## Delete the run folder of CONFIG
 	rm -rf $(RUN)

@@ -10,7 +10,7 @@ from dynamicrag_cli.adapters import registry
 from dynamicrag_cli.adapters.files.jsonl import STREAM, encoder
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import say, show_table, write_stdout
-from dynamicrag_cli.cli.eval_files import Source, gold_questions, kind_of, many_hands, sources_of
+from dynamicrag_cli.cli.eval_files import Source, gold_questions, kind_of, many_hands, no_garbage, sources_of
 from dynamicrag_cli.cli.eval_study import manifests_of, readers_of, seconds_of, show_study
 from dynamicrag_cli.cli.eval_tables import caption, comparison_caption, comparison_table, score_table
 from dynamicrag_cli.core.errors import InputError, UsageError
@@ -140,7 +140,7 @@ def _answers(
 ) -> list[Scored]:
     """Score predictions, system by system."""
     made = []
-    with many_hands(gold, metrics) as apply:
+    with no_garbage(), many_hands(gold, metrics) as apply:
         for source in sources:
             files = []
             for path in source.paths:

@@ -22,7 +22,7 @@ from dynamicrag_cli.core.tasks import task_of
 
 HEADLINE = "headline"
 CLAIM_RECALL = "claim_recall"
-SELECTION = ("selection_f1", "selection_precision", "selection_recall")
+SELECTION = {"selection_f1": "f1", "selection_precision": "precision", "selection_recall": "recall"}
 # `map`, or one that uses several processes.
 Apply = Callable[[Callable[[Any], QuestionScores], list[Any]], Iterable[QuestionScores]]
 # (text, claim) pairs in, whether the text entails the claim out.
@@ -92,7 +92,7 @@ def has_gold_answer(question: Question) -> bool:
     labels = task_of(question.dataset).labels
     if labels:
         return any(parse_label(answer, labels) is not None for answer in question.answers)
-    return bool(references(question))
+    return bool(question.answers or references(question))
 
 
 def score_rollout(question: Question, rollout: Rollout | None, system: str, metrics: Sequence[str] = ()) -> QuestionScores:
@@ -107,7 +107,7 @@ def score_rollout(question: Question, rollout: Rollout | None, system: str, metr
     if question.gold_passage_ids is not None:
         if rollout is not None and usable:
             found = selection_scores(rollout.selection, question.gold_passage_ids)
-            scores.update({name: found[name.removeprefix("selection_")] for name in SELECTION})
+            scores.update({name: found[part] for name, part in SELECTION.items()})
         else:
             scores.update(dict.fromkeys(SELECTION, 0.0))
     if has_gold_answer(question):
@@ -193,10 +193,7 @@ def report(
         "no_answer_share": sum(rollout.answer is None for rollout in rollouts) / asked,
         "mean_passages": sum(len(rollout.selection) - rollout.n_unread for rollout in rollouts) / len(rollouts),
         "mean_reader_tokens": sum(tokens) / len(tokens) if tokens else None,
-        "scores": summarize(rows, seed),
-        "by_dataset": {
-            name: summarize([row for row in rows if row.dataset == name], seed) for name in sorted({row.dataset for row in rows})
-        },
+        **summaries(rows, seed),
     }
     if len(repeats) > 1:
         means = [_means(part) for part in scored]
@@ -229,6 +226,16 @@ def columns(rows: Iterable[QuestionScores]) -> dict[str, list[float]]:
 
 def _means(rows: Iterable[QuestionScores]) -> dict[str, float]:
     return {name: sum(column) / len(column) for name, column in columns(rows).items()}
+
+
+def summaries(rows: Sequence[QuestionScores], seed: int) -> dict[str, Any]:
+    """`scores` over all questions, and `by_dataset`."""
+    whole = summarize(rows, seed)
+    names = sorted({row.dataset for row in rows})
+    if len(names) == 1:
+        return {"scores": whole, "by_dataset": {names[0]: whole}}
+    parts = {name: summarize([row for row in rows if row.dataset == name], seed) for name in names}
+    return {"scores": whole, "by_dataset": parts}
 
 
 def summarize(rows: Sequence[QuestionScores], seed: int) -> dict[str, dict[str, float]]:

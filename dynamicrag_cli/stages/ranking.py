@@ -5,7 +5,7 @@ from typing import Any
 
 from dynamicrag_cli.core.ranking import MATCHES, Ranked, is_judged
 from dynamicrag_cli.core.records import Question, QuestionScores, RetrievedQuestion
-from dynamicrag_cli.stages.evaluate import summarize
+from dynamicrag_cli.stages.evaluate import summaries
 
 # Rankings by question id, cutoffs and whether one hit is enough, to scores by question id.
 RankScores = Callable[[Mapping[str, Ranked], Sequence[int]], Mapping[str, dict[str, float]]]
@@ -56,10 +56,6 @@ def evaluate_candidates(
         "missing": len(gold) - seen,
         "not_in_gold": strangers,
         "mean_candidates": n_candidates / seen,
-        "scores": summarize(rows, seed),
-        "by_dataset": {
-            dataset: summarize([row for row in rows if row.dataset == dataset], seed)
-            for dataset in sorted({row.dataset for row in rows})
-        },
+        **summaries(rows, seed),
     }
     return report, rows

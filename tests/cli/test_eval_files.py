@@ -1,8 +1,10 @@
 """What `drag eval` reads."""
 
+import gc
+
 import pytest
 
-from dynamicrag_cli.cli.eval_files import Source, gold_questions, kind_of, many_hands, sources_of
+from dynamicrag_cli.cli.eval_files import Source, gold_questions, kind_of, many_hands, no_garbage, sources_of
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.records import Prediction, RetrievedQuestion
 from tests import samples
@@ -66,3 +68,10 @@ def test_many_paragraphs_are_scored_by_several_processes(monkeypatch) -> None:
     with many_hands({str(n): question(id=str(n)) for n in range(3)}, ["rouge_l"]) as apply:
         assert apply is not map
         assert list(apply(abs, [-1, -2, -3])) == [1, 2, 3]
+
+
+def test_the_collector_is_off_for_a_while_only() -> None:
+    assert gc.isenabled()
+    with no_garbage():
+        assert not gc.isenabled()
+    assert gc.isenabled()
