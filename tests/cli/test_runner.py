@@ -173,12 +173,14 @@ def test_a_finished_output_is_made_anew_for_another_fingerprint_or_fresh(tmp_pat
 def test_ctrl_c_finishes_the_chunk_in_hand_and_the_run_goes_on_from_there(
     tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A shell that starts the tests in the background has them ignore Ctrl-C.
+    before = signal.getsignal(signal.SIGINT)
     interrupt_after(monkeypatch, 1, press_ctrl_c)
     done = label(tmp_path / "out.jsonl", "--chunk", 2)
     assert done.code == 130
     assert "interrupted after 4 records" in done.err
     assert not (tmp_path / "out.jsonl").exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     monkeypatch.undo()
     done = label(tmp_path / "out.jsonl")
     assert (done.code, "going on after 4 records" in done.err) == (0, True)
