@@ -37,8 +37,6 @@ OUTPUTS = {
 _MODELS = ("model", "reader", "tokenizer", "judge", "bertscore-model", "selector-model")
 _PATHS = ("index", "data", "deepspeed", "templates", "embeddings")
 _ALWAYS_LOCAL = ("tokenizer", "bertscore-model", "selector-model")
-
-
 _BY_LLAMAFACTORY = (("train", "sft"), ("train", "dpo"))
 
 
@@ -208,10 +206,20 @@ def _hub(name: str, value: str) -> Fact:
     return Fact(PART, name, "later", f"{value}: fetched from the hub when it is first used", f"hf download {value}")
 
 
+def _never_made(content: dict[str, Any]) -> set[str]:
+    """Outputs that this pipeline leaves out, as the Makefile does: a small reranker needs no LLM to be trained."""
+    train = configs.section_of(content, ["train"])
+    small = "rrpo" in train
+    left_out = {"bc", "sft", "sampled.jsonl", "rewarded.jsonl", "dpo-data", "dpo"} if small else {"rrpo", "rrpo-fixed"}
+    if "reranker" not in train:
+        left_out |= {"reranker", "labelled.jsonl"} if small else {"reranker"}
+    return left_out | (set() if "dense" in configs.section_of(content, ["index"]) else {"dense"})
+
+
 def _outputs(content: dict[str, Any], place: _Place) -> Iterator[Fact]:
     """One row per output of the run: made, begun or not yet."""
     for name, target in OUTPUTS.items():
-        if name == "dense" and "dense" not in configs.section_of(content, ["index"]):
+        if name in _never_made(content):
             continue
         output = place.folder / name
         whole = manifest_path(output).exists() or (name in ("predictions", "report.json") and output.exists())

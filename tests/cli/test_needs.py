@@ -136,6 +136,21 @@ def test_outputs_are_made_begun_or_not_yet(read, tmp_path: Path) -> None:
     assert not any(fact.lacking for fact in rows.values())
 
 
+@pytest.mark.parametrize(
+    ("train", "left_out"),
+    [
+        ("{sft: {}}", {"rrpo", "rrpo-fixed", "reranker"}),
+        ("{sft: {}, reranker: {}}", {"rrpo", "rrpo-fixed"}),
+        ("{rrpo: {}, reranker: {}}", {"bc", "sft", "sampled.jsonl", "rewarded.jsonl", "dpo-data", "dpo"}),
+        ("{rrpo: {}}", {"bc", "sft", "sampled.jsonl", "rewarded.jsonl", "dpo-data", "dpo", "reranker", "labelled.jsonl"}),
+    ],
+)
+def test_what_a_pipeline_never_makes_is_no_next_step(read, train: str, left_out: set[str]) -> None:
+    found = read(RUN + f"train: {train}\n")
+    shown = {fact.found.removeprefix("runs/x/").partition(":")[0] for fact in found.facts if fact.part == "run"}
+    assert shown == {*OUTPUTS} - left_out - {"dense"}
+
+
 def test_every_target_that_is_named_is_one_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for output, target in OUTPUTS.items():
