@@ -54,7 +54,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
 	$(VENV)/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
-	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[retrieval,local,gguf,openai,eval,report,dev$(if $(EXTRAS),$(comma)$(EXTRAS))]'
+	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[retrieval,local,gguf,openai,eval,report,ray,dev$(if $(EXTRAS),$(comma)$(EXTRAS))]'
 	@$(VENV)/bin/python tools/repair_torch.py
 	@touch $@
 
