@@ -27,6 +27,8 @@ HEAVY = (
     "Stemmer",
     "rouge_score",
     "matplotlib",
+    "pyarrow",
+    "spacy",
 )
 MAX_LINES = 350
 

@@ -12,12 +12,14 @@ from dynamicrag_cli.adapters import registry
 from dynamicrag_cli.adapters.files.jsonl import Reader, lines
 from dynamicrag_cli.adapters.files.manifest import identity, read_manifest, write_manifest
 from dynamicrag_cli.adapters.files.seal import check_seal, seal
-from dynamicrag_cli.adapters.retrievers.store import PassageStore, write_store
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import progress, say
 from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.records import Passage, Reject
+
+# BM25's stemmers and lists of stop words.
+_LANGUAGE = ("english", "none")
 
 
 def index(
@@ -30,6 +32,13 @@ def index(
             parser=opt.one_of("retriever", registry.RETRIEVERS), metavar="NAME", help=registry.describe(registry.RETRIEVERS) + "."
         ),
     ] = "bm25",
+    stemmer: Annotated[
+        str,
+        typer.Option(parser=opt.one_of("stemmer", _LANGUAGE), metavar="|".join(_LANGUAGE), help="bm25: words to their stems."),
+    ] = "english",
+    stopwords: Annotated[
+        str, typer.Option(parser=opt.one_of("stop words", _LANGUAGE), metavar="|".join(_LANGUAGE), help="bm25: words left out.")
+    ] = "english",
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="dense: the encoder, a folder or hub id.")] = None,
     embeddings: Annotated[
         list[Path] | None,
@@ -62,21 +71,24 @@ def index(
         say(f"index: {output} is up to date")
         return
     started = time.monotonic()
+    kind = registry.load("retriever", retriever, registry.RETRIEVERS)
+    from dynamicrag_cli.adapters.retrievers.store import PassageStore, write_store  # its library is there if the retriever's is
+
     building = output.with_name(output.name + ".partial")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    settings: dict[str, Any] = {"retriever": retriever, "model": model, "device": device, "batch_size": batch_size}
-    settings["embeddings"] = [str(file) for file in embeddings or ()]
+    # What searching needs as well is kept in the manifest.
+    kept: dict[str, Any] = {"retriever": retriever, "model": model, "stemmer": stemmer, "stopwords": stopwords}
+    settings = {**kept, "device": device, "batch_size": batch_size, "embeddings": [str(file) for file in embeddings or ()]}
     with progress("index", sum(1 for _ in lines(corpus))) as bar:
         reader = Reader(corpus, Passage)
         n_passages = write_store(building, _passages(reader))
         if not n_passages:
             raise InputError(f"{corpus}: holds no passages")
         done = 0
-        for count in registry.load("retriever", retriever, registry.RETRIEVERS).build(building, PassageStore(building), settings):
+        for count in kind.build(building, PassageStore(building), settings):
             bar.advance(count - done)
             done = count
-    kept = {"retriever": retriever, "model": model}
     counts = {"in": n_passages}
     manifest = {"kind": "index", "fingerprint": wanted, "settings": kept, "counts": counts, "moved_to_meta": reader.strange}
     manifest["files"] = seal(building)
@@ -107,7 +119,10 @@ def open_index(folder: Path, device: str | None = None, batch_size: int = 32) ->
         raise InputError(f"{folder}: not an index; build one with: drag index CORPUS -o {folder} --retriever bm25")
     _check_files(folder, manifest)
     settings = {**manifest["settings"], "device": device, "batch_size": batch_size}
-    return registry.load("retriever", settings["retriever"], registry.RETRIEVERS)(folder, PassageStore(folder), settings)
+    kind = registry.load("retriever", settings["retriever"], registry.RETRIEVERS)
+    from dynamicrag_cli.adapters.retrievers.store import PassageStore
+
+    return kind(folder, PassageStore(folder), settings)
 
 
 def _check_files(folder: Path, manifest: dict[str, Any]) -> None:

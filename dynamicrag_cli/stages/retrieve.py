@@ -21,12 +21,12 @@ class Index(Protocol):
     store: Store
 
     def search(self, questions: Sequence[str], top_k: int) -> tuple[Any, Any]:
-        """Rows and scores, both of shape (n_questions, k), best first."""
+        """Rows and scores, both of shape (n_questions, k), best first; a row of -1 is a place for which nothing was found."""
         ...
 
 
 def retrieve(questions: Sequence[Question], indexes: Sequence[Index], top_k: int) -> list[RetrievedQuestion]:
-    """The top-k candidates of every question; the lists of several indexes are fused by reciprocal rank.
+    """The top-k candidates of every question, fewer where fewer were found; the lists of several indexes are fused by rank.
 
     Each index gives its own top `top_k` to the fusion.
     """
@@ -37,13 +37,14 @@ def retrieve(questions: Sequence[Question], indexes: Sequence[Index], top_k: int
 
 
 def _candidates(index: Index, texts: list[str], top_k: int) -> list[list[Candidate]]:
-    rows, scores = index.search(texts, top_k)
+    return [_hits(index.store, *found) for found in zip(*index.search(texts, top_k), strict=True)]
+
+
+def _hits(store: Store, rows: Any, scores: Any) -> list[Candidate]:
+    found = [(int(row), float(score)) for row, score in zip(rows, scores, strict=True) if row >= 0]
     return [
-        [
-            Candidate(id=passage.id, title=passage.title, text=passage.text, score=float(score))
-            for passage, score in zip(index.store.get([int(row) for row in row_list]), score_list, strict=True)
-        ]
-        for row_list, score_list in zip(rows, scores, strict=True)
+        Candidate(id=passage.id, title=passage.title, text=passage.text, score=score)
+        for passage, (_, score) in zip(store.get([row for row, _ in found]), found, strict=True)
     ]
 
 

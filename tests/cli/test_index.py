@@ -123,8 +123,18 @@ def test_unknown_fields_of_passages_are_counted_in_the_manifest(drag, corpus: Pa
 
 
 def test_a_corpus_of_stop_words_is_an_input_error(drag, tmp_path: Path) -> None:
-    done = drag("index", write(tmp_path / "c.jsonl", [{"id": "a", "title": "", "text": "the of"}]), "-o", tmp_path / "ix")
-    assert done.code == 4
+    corpus = write(tmp_path / "c.jsonl", [{"id": "a", "title": "", "text": "the of"}])
+    assert drag("index", corpus, "-o", tmp_path / "ix").code == 4
+    assert drag("index", corpus, "-o", tmp_path / "ix", "--stopwords", "none").code == 0
+
+
+def test_the_index_keeps_how_words_are_made(drag, corpus: Path, tmp_path: Path) -> None:
+    call = ("index", corpus, "-o", tmp_path / "ix")
+    assert drag(*call, "--stemmer", "none").code == 0
+    assert open_index(tmp_path / "ix").search(["a volcano", "the volcanoes"], 1)[0].tolist() == [[-1], [1]]
+    assert "up to date" not in drag(*call).err
+    assert open_index(tmp_path / "ix").search(["a volcano", "the volcanoes"], 1)[0].tolist() == [[1], [1]]
+    assert drag(*call, "--stemmer", "klingon").code == 2
 
 
 @pytest.fixture
@@ -142,8 +152,8 @@ def pair(drag, corpus: Path, tmp_path: Path, tiny_encoder: Path) -> dict[str, Pa
 
 
 FILES = {
-    "bm25": ("passages.jsonl", "offsets.npy", "bm25/data.csc.index.npy", "bm25/vocab.index.json", "bm25/params.index.json"),
-    "dense": ("passages.jsonl", "offsets.npy", "dense.faiss"),
+    "bm25": ("passages.arrow", "bm25/data.csc.index.npy", "bm25/vocab.index.json", "bm25/params.index.json"),
+    "dense": ("passages.arrow", "dense.faiss"),
 }
 
 

@@ -65,3 +65,9 @@ def test_fusion_gives_no_more_than_asked_for():
     first, second = ScriptedIndex("ab", {"Why?": [0, 1]}), ScriptedIndex("cd", {"Why?": [0, 1]})
     (record,) = retrieve([question(question="Why?")], [first, second], 2)
     assert ids(record) == ["a", "c"]
+
+
+def test_a_place_for_which_nothing_was_found_is_left_out():
+    index = ScriptedIndex("abc", {"Why?": [2, -1, -1], "How?": [-1, -1, -1]})
+    made = retrieve([question(id="1", question="Why?"), question(id="2", question="How?")], [index, index], 3)
+    assert [ids(record) for record in made] == [["c"], []]

@@ -1,57 +1,76 @@
-"""The passage store of an index: passages.jsonl with the byte offset of every row, so that text is read on demand."""
+"""The passage store of an index: `passages.arrow`, an Arrow IPC file that is mapped, so that text costs page cache and not heap.
+
+Every record batch but the last has `ROWS` passages, so a row is found by division.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import msgspec
-import numpy as np
+import pyarrow as pa
 
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.records import Passage
 
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Passage)
+ROWS = 1024
+FILE = "passages.arrow"
+# `meta` is JSON, and null for a passage that has none.
+_SCHEMA = pa.schema([(name, pa.large_string()) for name in ("id", "title", "text", "meta")])
 
 
 def write_store(folder: Path, passages: Iterable[Passage]) -> int:
-    """Write passages row by row; returns their number."""
-    offsets = [0]
-    with (folder / "passages.jsonl").open("wb") as file:
-        for passage in passages:
-            offsets.append(offsets[-1] + file.write(_encoder.encode(passage) + b"\n"))
-    np.save(folder / "offsets.npy", np.asarray(offsets, dtype=np.int64), allow_pickle=False)
-    return len(offsets) - 1
+    """Write passages row by row, a record batch in memory at a time; returns their number."""
+    waiting, count = iter(passages), 0
+    with pa.OSFile(str(folder / FILE), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+        while rows := list(islice(waiting, ROWS)):
+            metas = [msgspec.json.encode(row.meta).decode() if row.meta else None for row in rows]
+            columns = [[row.id for row in rows], [row.title for row in rows], [row.text for row in rows], metas]
+            writer.write_batch(pa.record_batch([pa.array(column, pa.large_string()) for column in columns], schema=_SCHEMA))
+            count += len(rows)
+    return count
 
 
 class PassageStore:
-    """Read access by row number; the file is mapped, not loaded.
+    """Read access by row number, from 0; opening it reads the file's footer and no passage.
 
     Raises:
-        InputError: A file is missing or does not have the size that the offsets say.
+        InputError: The file is missing, cut, or of an earlier version of drag.
     """
 
     def __init__(self, folder: Path) -> None:
+        if (folder / "passages.jsonl").exists() and not (folder / FILE).exists():
+            raise InputError(f"{folder}: the index of an earlier version, whose passages are in JSONL; build the index again")
         try:
-            self.offsets = np.load(folder / "offsets.npy", mmap_mode="r", allow_pickle=False)
-            size = (folder / "passages.jsonl").stat().st_size
-        except (OSError, ValueError, EOFError) as error:
+            reader = pa.ipc.open_file(pa.memory_map(str(folder / FILE)))
+            if reader.schema != _SCHEMA:
+                raise ValueError(f"its columns are {reader.schema.names}")
+            self._n_batches = reader.num_record_batches
+            # A batch is a view of the file; what is kept of it is where its columns begin.
+            self._batch = lru_cache(maxsize=256)(reader.get_batch)
+            last = self._n_batches - 1
+            self._length = last * ROWS + self._batch(last).num_rows if self._n_batches else 0
+        except (OSError, ValueError) as error:
             raise InputError(f"{folder}: the passage store is missing or damaged ({error}); build the index again") from error
-        if int(self.offsets[-1]) != size:
-            raise InputError(
-                f"{folder}: passages.jsonl has {size} bytes, expected {int(self.offsets[-1])}; build the index again"
-            )
-        self.data = np.memmap(folder / "passages.jsonl", mode="r") if size else np.zeros(0, dtype=np.uint8)
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return self._length
 
     def get(self, rows: Sequence[int]) -> list[Passage]:
         """The passages of some rows, in the order asked for."""
-        return [_decoder.decode(self.data[self.offsets[row] : self.offsets[row + 1]].tobytes()) for row in rows]
+        return [self._passage(*divmod(row, ROWS)) for row in rows]
+
+    def _passage(self, batch: int, place: int) -> Passage:
+        return _passage(*(column[place].as_py() for column in self._batch(batch).columns))
 
     def __iter__(self) -> Iterator[Passage]:
-        for row in range(len(self)):
-            yield self.get([row])[0]
+        for number in range(self._n_batches):
+            yield from map(_passage, *(column.to_pylist() for column in self._batch(number).columns))
+
+
+def _passage(name: str, title: str, text: str, meta: str | None) -> Passage:
+    return Passage(id=name, title=title, text=text, meta=msgspec.json.decode(meta) if meta else {})
 
 
 def text_of(passage: Passage) -> str:
