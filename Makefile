@@ -30,6 +30,8 @@ MODELS := $(if $(filter models/%,$(call setting,model) $(call setting,encoder)),
 SMALL := $(shell grep -q '^  rrpo:' $(CONFIG) 2>/dev/null && echo yes)
 REFERENCE := $(shell grep -q '^  reranker:' $(CONFIG) 2>/dev/null && echo $(RUN)/reranker/manifest.json)
 TRAINED := $(if $(SMALL),$(RUN)/rrpo-fixed/manifest.json $(RUN)/rrpo/manifest.json,$(RUN)/sft/manifest.json $(RUN)/dpo/manifest.json)
+# Selectors that cut at a relevance need the labelled candidates.
+POOL := $(RUN)/$(if $(shell grep -q '^rerank-teacher:' $(CONFIG) 2>/dev/null && echo yes),labelled,candidates).jsonl
 # FRESH=1 throws away what an interrupted run with other settings has left.
 WITH := --config $(CONFIG)
 ANEW := $(if $(FRESH),--fresh)
@@ -149,7 +151,7 @@ $(RUN)/rrpo-fixed/manifest.json: $(RUN)/candidates.jsonl $(REFERENCE) $(CONFIG)
 $(RUN)/rrpo/manifest.json: $(RUN)/candidates.jsonl $(REFERENCE) $(CONFIG)
 	$(DRAG) train rrpo --data $< -o $(RUN)/rrpo $(WITH) $(ANEW) --variant stop
 
-$(RUN)/predictions/%.jsonl: $(RUN)/candidates.jsonl $(TRAINED) $(CONFIG)
+$(RUN)/predictions/%.jsonl: $(POOL) $(TRAINED) $(CONFIG)
 	$(DRAG) infer $< -o $@ $(WITH) $(ANEW) --variant $*
 
 # The table is printed every time; everything before it only when something changed.

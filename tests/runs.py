@@ -63,5 +63,24 @@ def write_run(folder: Path, *, n: int = 9) -> Path:
     return folder
 
 
-def write_report(folder: Path, *systems: dict[str, Any]) -> None:
-    (folder / "report.json").write_text(json.dumps({"gold": "questions.jsonl", "split": None, "systems": systems}))
+def write_report(folder: Path, *systems: dict[str, Any], **more: Any) -> None:
+    (folder / "report.json").write_text(json.dumps({"gold": "questions.jsonl", "split": None, "systems": systems, **more}))
+
+
+def contender(name: str, family: str = "fixed", answer: float = 0.5, passages: float = 1.0, **changes: Any) -> dict[str, Any]:
+    """One system of a study in a report."""
+    row = {
+        "system": name,
+        "family": family,
+        "answer": score(answer, answer - 0.1, answer + 0.1),
+        "none_share": 0.25,
+        "calls": 1.5,
+    }
+    row |= {"passages": score(passages, 0, 3), "reader_tokens": score(60 * passages, 0, 200), "on_front_by_passages": True}
+    return {**row, "seconds": None, **changes}
+
+
+def study(*contenders: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A study in a report."""
+    oracle = {"answer": score(0.75, 0.7, 0.8), "passages": score(1.25, 1, 2)}
+    return {"systems": list(contenders), "oracle_k": oracle, "conclusion": {"sentence": "Nothing can be concluded."}, **changes}

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from dynamicrag_cli.core.runs import Score, StageFacts, SystemResults, amount, flow
+from dynamicrag_cli.core.study_results import FAMILIES, StudyResults
 
 # Colours that stand for the page's, and are replaced when the picture is done.
 _INK, _MUTED, _GRID, _MAIN, _SECOND, _BAD = (f"#01020{number}" for number in range(1, 7))
@@ -77,6 +78,33 @@ def accuracy_by_passages(systems: Sequence[SystemResults]) -> str:
         low, high = min(system.scores["headline"].low for system in systems), max(s.scores["headline"].high for s in systems)
         axes.set_ylim(max(100 * low - 5, -3), min(max(100 * high, 100 * low + 10) + 5, 103))
         axes.set_xlabel("passages read per question")
+        axes.set_ylabel("answer, percent")
+
+    return _drawn(3.2, paint)
+
+
+def trade(study: StudyResults, cost: str) -> str:
+    """The headline score against a mean cost per question (`passages` or `tokens`): systems, the Pareto front and the oracle."""
+
+    def paint(figure: Figure) -> None:
+        axes: Axes = figure.subplots()
+        shown = [(one, float(getattr(one, cost))) for one in study.contenders if getattr(one, cost) is not None]
+        for one, place in shown:
+            colour = _SECOND if one.family == FAMILIES["dynamic"] else _MAIN
+            axes.plot([place] * 2, [100 * one.answer.low, 100 * one.answer.high], color=colour, linewidth=2, alpha=0.3)
+            axes.plot(place, 100 * one.answer.mean, "o", color=colour, markersize=6)
+        points = [(place, 100 * one.answer.mean, one.name) for one, place in shown]
+        if cost == "passages":
+            front = sorted((place, 100 * one.answer.mean) for one, place in shown if one.leads)
+            axes.step([x for x, _ in front], [y for _, y in front], where="post", color=_MUTED, linewidth=1, linestyle=":")
+            if study.oracle:
+                answer, place = study.oracle
+                axes.plot(place, 100 * answer.mean, "D", color=_MUTED, markersize=6, fillstyle="none")
+                points.append((place, 100 * answer.mean, "oracle k"))
+        _label_points(axes, points)
+        axes.margins(x=0.12)
+        axes.set_ylim(bottom=min(-3, *(100 * one.answer.low for one, _ in shown)))
+        axes.set_xlabel(f"{cost} read per question; dynamic k in the second colour")
         axes.set_ylabel("answer, percent")
 
     return _drawn(3.2, paint)

@@ -11,8 +11,7 @@ from dynamicrag_cli.adapters.files.manifest import read_manifest
 from dynamicrag_cli.cli.console import say, show_table
 from dynamicrag_cli.cli.eval_files import Source
 from dynamicrag_cli.cli.eval_tables import percent, plain_table, with_interval
-
-_FAMILIES = {"fixed": "fixed k", "dynamic": "dynamic k", "ceiling": "knows gold", "order": "other order"}
+from dynamicrag_cli.core.study_results import FAMILIES
 
 
 def manifests_of(sources: Sequence[Source]) -> dict[str, dict[str, Any]]:
@@ -72,7 +71,7 @@ def _systems(made: dict[str, Any]) -> Table:
         right = f"{percent(entry['none_answered'])} / {percent(entry['none_justified'])}" if entry["none_share"] else "-"
         table.add_row(
             entry["system"],
-            _FAMILIES[entry["family"]],
+            FAMILIES[entry["family"]],
             with_interval(entry["answer"]),
             f"{entry['passages']['mean']:.2f}",
             "-" if tokens is None else f"{tokens['mean']:.0f}",

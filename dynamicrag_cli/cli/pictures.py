@@ -7,7 +7,8 @@ from markupsafe import Markup
 from dynamicrag_cli.adapters import plots
 from dynamicrag_cli.adapters.files.page import render_page
 from dynamicrag_cli.adapters.files.runs import RunFolder
-from dynamicrag_cli.core.runs import Score, StageFacts, SystemResults, amount, flow
+from dynamicrag_cli.core.runs import Score, StageFacts, amount, flow
+from dynamicrag_cli.core.study_results import StudyResults
 from dynamicrag_cli.stages import summary
 from dynamicrag_cli.stages.browse import ROLLOUTS, Browser
 
@@ -27,6 +28,7 @@ class Section:
 
     name: str
     title: str
+    words: list[str] = field(default_factory=list)
     tables: list[summary.TextTable] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
 
@@ -34,7 +36,7 @@ class Section:
 def page(run: RunFolder, browser: Browser, title: str, version: str) -> str:
     """The whole page as HTML."""
     document = browser.document()
-    sections = [_results(run.systems, browser), _training(run.stages, browser), _stages(run.stages)]
+    sections = [_results(run, browser), *_study(run.study), _training(run.stages, browser), _stages(run.stages)]
     slots = {
         "title": title,
         "version": version,
@@ -50,8 +52,8 @@ def _picture(title: str, alt: str, svg: str) -> Picture:
     return Picture(title, f"{title}: {alt}", Markup(svg))  # noqa: S704 - matplotlib escapes the texts in it
 
 
-def _results(systems: list[SystemResults], browser: Browser) -> Section:
-    section = Section("results", "Results")
+def _results(run: RunFolder, browser: Browser) -> Section:
+    section, systems = Section("results", "Results"), run.systems
     if systems:
         section.tables.extend(table for table in (summary.results(systems), summary.by_dataset(systems)) if table)
     for metric, title in (("headline", "Answer score"), ("selection_f1", "Selection F1 against gold passages")):
@@ -59,7 +61,8 @@ def _results(systems: list[SystemResults], browser: Browser) -> Section:
         if rows:
             section.pictures.append(_picture(title, summary.said(rows), plots.intervals(rows)))
     placed = [system for system in systems if "headline" in system.scores and system.passages is not None]
-    if placed:
+    # A study draws the same with more in it.
+    if placed and run.study is None:
         words = "; ".join(f"{system.name} reads {system.passages or 0:.2f}" for system in placed)
         section.pictures.append(_picture("Answer score against passages read", words, plots.accuracy_by_passages(placed)))
     if browser.chosen_sizes:
@@ -70,6 +73,21 @@ def _results(systems: list[SystemResults], browser: Browser) -> Section:
         )
         section.pictures.append(_picture("How many passages were chosen", words, plots.sizes(titles, shares)))
     return section
+
+
+def _study(study: StudyResults | None) -> list[Section]:
+    """What a study of selectors found, its conclusion first."""
+    if study is None:
+        return []
+    section = Section("study", "Is dynamic k worth it?", words=[study.sentence], tables=[summary.study(study)])
+    placed = "; ".join(f"{one.name} {100 * one.answer.mean:.1f} with {one.passages:.2f}" for one in study.contenders)
+    section.pictures.append(_picture("Answer score against passages read", placed, plots.trade(study, "passages")))
+    if any(one.tokens is not None for one in study.contenders):
+        placed = "; ".join(
+            f"{one.name} {100 * one.answer.mean:.1f} with {one.tokens:.0f}" for one in study.contenders if one.tokens is not None
+        )
+        section.pictures.append(_picture("Answer score against the reader's prompt tokens", placed, plots.trade(study, "tokens")))
+    return [section]
 
 
 def _training(stages: list[StageFacts], browser: Browser) -> Section:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dynamicrag_cli.core.runs import SHARES, TITLES, Score, StageFacts, SystemResults, amount, metric_order
+from dynamicrag_cli.core.study_results import StudyResults
 
 _WITH_INTERVAL = ("headline", "selection_f1")
 _DASH = "–"
@@ -79,6 +80,29 @@ def reasons(facts: Sequence[StageFacts]) -> TextTable | None:
         for text, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
     return TextTable("Rejects and notes", ["stage", "", "reason", "records"], rows, n_words=3) if rows else None
+
+
+def study(found: StudyResults) -> TextTable:
+    """One row per system of a study, and the oracle: what it reads, what that brings and costs."""
+    rows = [
+        [
+            one.name,
+            one.family,
+            _score(one.answer, interval=True) + (" *" if one.leads else ""),
+            _number(one.passages, 2),
+            _number(one.tokens, 0),
+            _percent(one.none_share),
+            _number(one.calls, 1),
+            _number(one.seconds, 2),
+        ]
+        for one in found.contenders
+    ]
+    if found.oracle:
+        answer, passages = found.oracle
+        rows.append(["oracle k", "upper bound", _score(answer, interval=True), _number(passages, 2), *[_DASH] * 4])
+    head = ["system", "kind", "answer", "passages", "reader tokens", "None", "calls", "s/question"]
+    note = "* on the Pareto front: no other system answers as well with fewer passages. The oracle looks at the answers."
+    return TextTable("Selectors", head, rows, note, n_words=2)
 
 
 def said(rows: Sequence[tuple[str, Score]]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from dynamicrag_cli.core.runs import Score, StageFacts, SystemResults
+from dynamicrag_cli.core.study_results import Contender, StudyResults
 from tests.runs import EVIL
 
 plots = pytest.importorskip("dynamicrag_cli.adapters.plots")
@@ -17,9 +18,20 @@ def results(name: str, passages: float = 1.0) -> SystemResults:
     return SystemResults(name, {"headline": Score(0.5, 0.4, 0.6)}, {}, 9, 0, passages, None, {})
 
 
+def traded(name: str, *, oracle: bool = True) -> StudyResults:
+    rows = [
+        Contender(name, "dynamic k", Score(0.5, 0.4, 0.6), 1.5, 90.0, True, 0.0, 2.0, None),
+        Contender("none", "fixed k", Score(0.1, 0.0, 0.2), 0.0, 40.0, True, 1.0, 1.0, 0.5),
+        Contender("all", "fixed k", Score(0.2, 0.1, 0.3), 4.0, None, False, 0.0, 1.0, 0.5),
+    ]
+    return StudyResults(rows, (Score(0.7, 0.6, 0.8), 1.0) if oracle else None, "")
+
+
 PICTURES: dict[str, Callable[[str], str]] = {
     "intervals": lambda name: plots.intervals([(name, Score(0.5, 0.4, 0.6)), ("b", Score(0.0, 0.0, 0.0))]),
     "accuracy": lambda name: plots.accuracy_by_passages([results(name), results("none", 0.0)]),
+    "passages of a study": lambda name: plots.trade(traded(name), "passages"),
+    "tokens of a study": lambda name: plots.trade(traded(name, oracle=False), "tokens"),
     "sizes": lambda name: plots.sizes(["0", "1"], {name: [0.25, 0.75], "b": [1.0, 0.0]}),
     "terms": lambda name: plots.terms({name: [0.0, 1.0, 1.0], "b": [2.0], "c": [0.1]}),
     "funnel": lambda name: plots.funnel([StageFacts(name, 9, {"": 8}, 1), StageFacts("train", 9)]),

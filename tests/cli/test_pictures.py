@@ -12,7 +12,7 @@ import pytest
 from dynamicrag_cli.adapters.files.runs import read_run
 from dynamicrag_cli.core.records import RewardedQuestion
 from dynamicrag_cli.stages.browse import Browser
-from tests.runs import rewarded, write_run
+from tests.runs import contender, rewarded, study, system, write_report, write_run
 
 pytest.importorskip("matplotlib")
 
@@ -41,6 +41,23 @@ def test_every_picture_has_a_caption_and_says_what_it_shows(made: Callable[[], s
     assert "2.000 at the start, 1.000 after 3 steps" in alts[4]
     assert "sample 10 → 9, 1 rejected" in alts[7]
     assert len(re.findall("<svg ", text)) == len(captions)
+
+
+def test_a_study_brings_its_conclusion_a_table_and_the_costs(tmp_path: Path) -> None:
+    from dynamicrag_cli.cli.pictures import page
+
+    folder = write_run(tmp_path / "run")
+    rows = [contender("top-1"), contender("sft", "dynamic", 0.625, 2.0), contender("none", passages=0.0, reader_tokens=None)]
+    write_report(folder, system("sft"), study=study(*rows))
+    text = page(read_run(folder), Browser(), "run", "0")
+    assert '<h2 id="study">Is dynamic k worth it?</h2>\n<p>Nothing can be concluded.</p>' in text
+    alts = [unescape(alt) for alt in re.findall(r'role="img" aria-label="(.*?)"', text)]
+    assert alts[2:4] == [
+        "Answer score against passages read: top-1 50.0 with 1.00; sft 62.5 with 2.00; none 50.0 with 0.00",
+        "Answer score against the reader's prompt tokens: top-1 50.0 with 60; sft 62.5 with 120",
+    ]
+    assert text.count("Answer score against passages read</figcaption>") == 1
+    assert "oracle k" in text
 
 
 def test_headings_come_in_order(made: Callable[[], str]) -> None:

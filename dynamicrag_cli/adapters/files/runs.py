@@ -13,6 +13,7 @@ from dynamicrag_cli.adapters.files.manifest import manifest_path, read_manifest
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.records import Reject
 from dynamicrag_cli.core.runs import STEPS, StageFacts, SystemResults, same_reason, stage_facts, system_results
+from dynamicrag_cli.core.study_results import StudyResults, study_results
 
 PREDICTIONS = "predictions"
 REPORT = "report.json"
@@ -26,6 +27,7 @@ class RunFolder:
         stages: Facts of the finished stages, in the order of the pipeline.
         missing: What is not there or cannot be used, one line for people each.
         systems: Rows of the report of `eval`; empty without one.
+        study: What `eval --study` found; None where the report has no study.
         predictions: Finished files of `infer` by system, in the order of the report.
         rewarded: The finished file of `reward`.
     """
@@ -34,6 +36,7 @@ class RunFolder:
     stages: list[StageFacts] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     systems: list[SystemResults] = field(default_factory=list)
+    study: StudyResults | None = None
     predictions: dict[str, Path] = field(default_factory=dict)
     rewarded: Path | None = None
 
@@ -119,6 +122,7 @@ def _read_report(run: RunFolder) -> None:
     try:
         loaded: Any = json.loads(path.read_text(encoding="utf-8"))
         run.systems = system_results(loaded)
+        run.study = study_results(loaded)
     except (ValueError, OSError, RecursionError) as error:
         run.missing.append(f"eval: {REPORT} cannot be read ({error}) (make eval)")
         return
