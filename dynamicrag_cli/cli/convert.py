@@ -51,6 +51,7 @@ def convert(
     passages: Annotated[
         str | None, typer.Option(metavar="PASSAGES", help="From a TREC run: the passages, since the file has only ids.")
     ] = None,
+    min_grade: Annotated[int, typer.Option(min=1, help="From TREC qrels: the lowest grade of a gold passage.")] = 1,
     max_reject_rate: opt.MaxRejectRate = 0.01,
 ) -> None:
     """Convert files of other projects to records of drag, and back.
@@ -65,7 +66,7 @@ def convert(
     if output != STREAM and Path(output).exists() and Path(file).exists() and Path(output).samefile(file):
         raise UsageError(f"{file} is both input and output; give another -o")
     if origin in TREC:
-        rows = _from_trec(file, origin, questions, passages)
+        rows = _from_trec(file, origin, questions, passages, min_grade)
     elif origin == _DRAG:
         rows = _from_drag(file, target, kind)
     else:
@@ -110,7 +111,7 @@ def _from_drag(file: str, target: str, name: str | None) -> Rows:
         yield number, record or Reject(line=number, id=found, reason=f"{findings[0].field} {findings[0].reason}".strip())
 
 
-def _from_trec(file: str, source: str, questions: str | None, passages: str | None) -> Rows:
+def _from_trec(file: str, source: str, questions: str | None, passages: str | None, min_grade: int) -> Rows:
     """All lines of a question together, in the order of the questions."""
     run = source == "trec-run"
     if questions is None or (run and passages is None):
@@ -128,7 +129,7 @@ def _from_trec(file: str, source: str, questions: str | None, passages: str | No
             lacking += 1
             continue
         try:
-            yield number, trec.read_run(item, ranked, known) if run else trec.read_qrels(item, ranked)
+            yield number, trec.read_run(item, ranked, known) if run else trec.read_qrels(item, ranked, min_grade)
         except ValueError as error:
             yield number, Reject(line=number, id=item.id, reason=str(error))
     yield from ((0, Reject(line=0, id=name, reason=f"the question is not in {questions}")) for name in found)

@@ -1,6 +1,7 @@
 """`drag eval`."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,13 +79,14 @@ def eval_command(
         bool, typer.Option("--ranking", help="Score the order of the chosen passages as retrieval is: recall@k, nDCG@k, MRR.")
     ] = False,
     match: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             parser=opt.one_of("match", MATCHES),
             metavar="id|title|answer",
-            help="Rankings: what counts as found: gold ids, titles in meta.gold_titles, or a passage that holds an answer.",
+            help="Rankings: what counts as found: gold ids (default), titles in meta.gold_titles, or a passage with an answer;"
+            " repeat it for a row each.",
         ),
-    ] = "id",
+    ] = None,
     at: Annotated[list[int] | None, typer.Option(min=1, metavar="K", help="Rankings: cutoffs (default: 1, 5, 20).")] = None,
     split: opt.Split = None,
     dev_share: opt.DevShare = 0.1,
@@ -106,7 +108,7 @@ def eval_command(
 
     Example: drag eval --study none.jsonl top-1.jsonl top-3.jsonl dpo.jsonl --gold questions.jsonl
 
-    Example: drag eval candidates.jsonl --gold questions.jsonl --match answer
+    Example: drag eval candidates.jsonl --gold questions.jsonl --match id --match title --match answer
     """
     sources = sources_of([*predictions, *([baseline] if baseline else [])])
     kind = kind_of(sources)
@@ -124,7 +126,7 @@ def eval_command(
     elif baseline or metric or nli or study:
         raise UsageError("--baseline, --study, --metric and --nli are about answers; candidates and --ranking have none")
     else:
-        document["systems"], rows = _rankings(sources, kind, wanted, at or [1, 5, 20], match, seed)
+        document["systems"], rows = _rankings(sources, kind, wanted, at or [1, 5, 20], match or ["id"], seed)
     _show(document, len(wanted))
     if scores:
         _write(scores, b"".join(encoder.encode(row) + b"\n" for row in rows))
@@ -176,29 +178,29 @@ def _study(sources: list[Source], scored: list[Scored], gold: dict[str, Question
 
 
 def _rankings(
-    sources: list[Source], kind: type[RetrievedQuestion], gold: dict[str, Question], cutoffs: list[int], match: str, seed: int
+    sources: list[Source],
+    kind: type[RetrievedQuestion],
+    gold: dict[str, Question],
+    cutoffs: list[int],
+    matches: list[str],
+    seed: int,
 ) -> tuple[list[dict[str, Any]], list[QuestionScores]]:
-    """Score rankings: candidates in retrieval order, or chosen passages in the order of the choice."""
+    """Score rankings, a row per file and match: candidates in retrieval order, or chosen passages in the order of the choice."""
     rank_scores = registry.load("ranking metrics", "ranking", _EXTRAS)
     reports, rows = [], []
     for source in sources:
         if len(source.paths) > 1:
             raise UsageError(f"{source.name}: repeats are about answers; give one file per ranking")
-        records = map(_as_chosen, source.read(source.paths[0], kind))
-        try:
-            made, scored = evaluate_candidates(
-                records,
-                gold,
-                source.name,
-                lambda ranked, ks: rank_scores(ranked, ks, any_hit=match == "answer"),
-                sorted({*cutoffs}),
-                match,
-                seed,
-            )
-        except ValueError as error:
-            raise InputError(f"{source.paths[0]}: {error}") from None
-        reports.append(made | {"unreadable": source.unreadable})
-        rows += scored
+        records = [_as_chosen(record) for record in source.read(source.paths[0], kind)]
+        for match in dict.fromkeys(matches):
+            name = source.name if len({*matches}) == 1 else f"{source.name} ({match})"
+            measure = partial(rank_scores, any_hit=match == "answer")
+            try:
+                made, scored = evaluate_candidates(records, gold, name, measure, sorted({*cutoffs}), match, seed)
+            except ValueError as error:
+                raise InputError(f"{source.paths[0]}: {error}") from None
+            reports.append(made | {"unreadable": source.unreadable})
+            rows += scored
     return reports, rows
 
 

@@ -80,7 +80,8 @@ def caption(systems: Sequence[dict[str, Any]], n_questions: int) -> list[str]:
     """How to read the table."""
     told = [f"{n_questions} questions; percent, [95 % interval]; 'answer' is the headline metric of each question's task."]
     if "none_share" not in systems[0]:
-        match = {"id": "by gold id", "title": "by gold title", "answer": "a passage that holds an answer"}[systems[0]["match"]]
+        meanings = {"id": "by gold id", "title": "by gold title", "answer": "a passage that holds an answer"}
+        match = ", or ".join(dict.fromkeys(meanings[system["match"]] for system in systems))
         told = [f"{n_questions} questions; percent, [95 % interval]; found means: {match}."]
     headline = "headline" if "none_share" in systems[0] else "mrr"
     widths = [s["scores"][headline]["high"] - s["scores"][headline]["low"] for s in systems if headline in s["scores"]]

@@ -1,11 +1,11 @@
 """What a ranking is measured against: which of the ranked things are the wanted ones.
 
-`id` compares passage ids with `gold_passage_ids`; `title` compares titles, so that any passage of the wanted page counts;
-`answer` takes every candidate that holds an answer string as wanted, as DPR does (Karpukhin et al. 2020), which says nothing
-about passages that retrieval missed.
+`id` compares passage ids with `gold_passage_ids`; `meta.grades`, where a question has them, say how much each is worth. `title`
+compares titles, so that any passage of the wanted page counts. `answer` takes every candidate that holds an answer string
+as wanted, as DPR does (Karpukhin et al. 2020), which says nothing about passages that retrieval missed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dynamicrag_cli.core.labels import has_answer, short_answers
@@ -15,10 +15,15 @@ from dynamicrag_cli.core.records import Candidate, Question
 
 @dataclass(frozen=True)
 class Ranked:
-    """What was ranked, best first and without repeats, and what should have been found."""
+    """What was ranked, best first and without repeats, and what should have been found.
+
+    Attributes:
+        gains: Graded judgements by item, for nDCG; None where every wanted item is worth 1.
+    """
 
     items: tuple[str, ...]
     wanted: frozenset[str]
+    gains: Mapping[str, int] | None = None
 
 
 def gold_titles(question: Question) -> list[str]:
@@ -30,8 +35,14 @@ def gold_titles(question: Question) -> list[str]:
     return [str(title) for title in titles]
 
 
+def _grades(question: Question) -> dict[str, int] | None:
+    """`meta.grades`, if it is what `drag convert --from trec-qrels` writes there: a whole number by passage id."""
+    grades = question.meta.get("grades")
+    return grades if isinstance(grades, dict) and all(isinstance(grade, int) for grade in grades.values()) else None
+
+
 def _by_id(question: Question, docs: Sequence[Candidate]) -> Ranked:
-    return Ranked(tuple(doc.id for doc in docs), frozenset(question.gold_passage_ids or ()))
+    return Ranked(tuple(doc.id for doc in docs), frozenset(question.gold_passage_ids or ()), _grades(question))
 
 
 def _by_title(question: Question, docs: Sequence[Candidate]) -> Ranked:

@@ -32,6 +32,14 @@ def test_one_hit_is_enough_where_asked():
     assert scores("axby", "ab", any_hit=True)["recall@1"] == 1.0
 
 
+def test_graded_gains_count_for_ndcg_alone():
+    """Linear gains, as trec_eval has them: 1 and 3 here, where 2^grade - 1 would give 1 and 7."""
+    ranked = Ranked(("one", "bad", "three"), frozenset({"three"}), {"one": 1, "three": 3, "bad": -1, "missed": 2})
+    found = rank_scores({"q": ranked}, (3,), any_hit=False)["q"]
+    ideal = 3 + 2 / log2(3) + 1 / log2(4)
+    assert found == pytest.approx({"recall@3": 1.0, "ndcg@3": (1 + 3 / log2(4)) / ideal, "mrr": 1 / 3})
+
+
 @quick
 @given(items, wanted)
 def test_range_and_what_ir_measures_says_of_many_at_once(order, gold):

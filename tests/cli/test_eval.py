@@ -182,6 +182,18 @@ def test_candidates_are_evaluated_as_rankings(drag, gold: Path, tmp_path: Path) 
     assert (done.code, "type --match id or --match answer" in done.err) == (4, True)
 
 
+def test_every_way_of_finding_is_a_row(drag, tmp_path: Path) -> None:
+    pytest.importorskip("ir_measures")
+    asked = [question(number, meta={"gold_titles": ["Nowhere"]}) for number in range(4)]
+    gold, found = write(tmp_path / "gold.jsonl", asked), write(tmp_path / "bm25.jsonl", asked)
+    call = ("eval", found, "--gold", gold, "--match", "id", "--match", "title", "--match", "answer", "--at", 2)
+    done = drag(*call, "--scores", tmp_path / "scores.jsonl")
+    rows = [(system["system"], system["match"], system["scores"]["recall@2"]["mean"]) for system in report(done)["systems"]]
+    assert rows == [("bm25 (id)", "id", 1.0), ("bm25 (title)", "title", 0.0), ("bm25 (answer)", "answer", 1.0)]
+    assert "by gold id, or by gold title, or a passage that holds an answer" in done.err
+    assert {row["system"] for row in read(tmp_path / "scores.jsonl")} == {row[0] for row in rows}
+
+
 def test_the_order_of_a_choice_is_a_ranking_too(drag, gold: Path, tmp_path: Path) -> None:
     pytest.importorskip("ir_measures")
     made = [prediction(0), prediction(1, status="extra_text")]

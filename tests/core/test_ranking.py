@@ -9,6 +9,13 @@ def test_by_id():
     assert found == Ranked(("a", "b"), frozenset({"b", "missed"}))
 
 
+def test_graded_judgements_are_gains_by_id_and_other_grades_are_none():
+    graded = question(gold_passage_ids=["b"], meta={"grades": {"a": 1, "b": 3}})
+    assert MATCHES["id"](graded, [doc("a")]) == Ranked(("a",), frozenset("b"), {"a": 1, "b": 3})
+    for other in ("A", {"math": "A"}):
+        assert MATCHES["id"](question(gold_passage_ids=["b"], meta={"grades": other}), [doc("a")]).gains is None
+
+
 def test_by_title_counts_a_page_once_and_ignores_case():
     docs = [doc("1", title="The Danube"), doc("2", title="danube"), doc("3", title="Ulm")]
     assert MATCHES["title"](question(meta={"gold_titles": ["DANUBE"]}), docs) == Ranked(("danube", "ulm"), frozenset({"danube"}))

@@ -31,15 +31,16 @@ def _falling(scores: Sequence[float | None]) -> list[float]:
 
 
 def qrels_lines(record: Question) -> Iterator[str]:
-    """One line of grade 1 per gold passage.
+    """One line per graded passage, or of grade 1 per gold passage.
 
     Raises:
         ValueError: The question has no gold_passage_ids, or an id has white space.
     """
     if record.gold_passage_ids is None:
         raise ValueError("the question has no gold_passage_ids")
-    for name in dict.fromkeys(record.gold_passage_ids):
-        yield _line(record.id, "0", name, "1")
+    grades = record.meta.get("grades") or dict.fromkeys(record.gold_passage_ids, 1)
+    for name, grade in grades.items():
+        yield _line(record.id, "0", name, str(grade))
 
 
 def _line(*fields: str) -> str:
@@ -95,7 +96,16 @@ def read_run(question: Question, ranked: Mapping[str, float], passages: Mapping[
     return made
 
 
-def read_qrels(question: Question, grades: Mapping[str, float]) -> Question:
-    """The question with the passages of a grade above 0 as gold ones."""
-    made: Question = extend(question, Question, gold_passage_ids=[name for name, grade in grades.items() if grade > 0])
+def read_qrels(question: Question, grades: Mapping[str, float], least: int = 1) -> Question:
+    """The question with the passages of at least the grade `least` as gold ones, and all grades in `meta.grades`.
+
+    Raises:
+        ValueError: A grade is no whole number.
+    """
+    strange = [grade for grade in grades.values() if grade != int(grade)]
+    if strange:
+        raise ValueError(f"the grade {strange[0]} is no whole number")
+    whole = {name: int(grade) for name, grade in grades.items()}
+    gold = [name for name, grade in whole.items() if grade >= least]
+    made: Question = extend(question, Question, gold_passage_ids=gold, meta={**question.meta, "grades": whole})
     return made

@@ -66,5 +66,10 @@ def test_a_run_needs_its_passages() -> None:
         trec.read_run(b.question(), {"d1": 1.0, "d3": 2.0}, known)
 
 
-def test_grades_above_0_are_gold() -> None:
-    assert trec.read_qrels(b.question(), {"a": 1.0, "b": 0.0, "c": 2.0}).gold_passage_ids == ["a", "c"]
+def test_grades_are_kept_and_those_above_0_are_gold() -> None:
+    made = trec.read_qrels(b.question(), {"a": 1.0, "b": 0.0, "c": 2.0})
+    assert (made.gold_passage_ids, made.meta["grades"]) == (["a", "c"], {"a": 1, "b": 0, "c": 2})
+    assert trec.read_qrels(b.question(), {"a": 1.0, "c": 2.0}, least=2).gold_passage_ids == ["c"]
+    assert [*trec.qrels_lines(made)] == ["q-1 0 a 1", "q-1 0 b 0", "q-1 0 c 2"]
+    with pytest.raises(ValueError, match=r"0\.5 is no whole number"):
+        trec.read_qrels(b.question(), {"a": 0.5})
