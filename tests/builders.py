@@ -78,6 +78,7 @@ class ScriptedEngine:
     """Answers with `reply(request, sample number)`: a text or a completion; keeps every call. Its tokens are words."""
 
     control_tokens: frozenset[str] = frozenset()
+    constrains = False
 
     def __init__(self, reply: Callable[[ChatRequest, int], str | Completion], context: int = 10**6) -> None:
         self.reply = reply

@@ -8,15 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from dynamicrag_cli.core.grammar import Constraint
 from dynamicrag_cli.core.prompts import Chat
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One prompt. `key` identifies it for seeding: sampled text depends on (seed, key, sample number), not on the batch."""
+    """One prompt. `key` identifies it for seeding: sampled text depends on (seed, key, sample number), not on the batch.
+
+    With a `constraint` the reply is one of its closed set, if the engine `constrains`; other engines ignore it.
+    """
 
     key: str
     chat: Chat
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,9 @@ class Completion:
     """One generated text.
 
     `finish_reason` is `stop`, `length` (cut by the token limit) or `error`; `logprobs` are those of the generated tokens, natural
-    logarithm, where the engine gives them.
+    logarithm, where the engine gives them; under a constraint they are those of the allowed tokens alone, stop bias included.
+    `stop_probs`, of a constrained reply, has the probability of stopping before the first and after each identifier
+    (`core.grammar.Walk`): one more than there are identifiers.
     """
 
     text: str
@@ -52,12 +59,14 @@ class Completion:
     n_new_tokens: int = 0
     logprobs: tuple[float, ...] | None = None
     error: str | None = None
+    stop_probs: tuple[float, ...] | None = None
 
 
 class Engine(Protocol):
-    """A loaded model that chats."""
+    """A loaded model that chats; `constrains` says whether it keeps to the constraint of a request."""
 
     control_tokens: frozenset[str]
+    constrains: bool
 
     def chat(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
         """Texts for all requests: shape (len(requests), options.n), in order."""

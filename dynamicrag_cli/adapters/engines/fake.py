@@ -20,6 +20,7 @@ class FakeEngine:
     """Scripted replies; deterministic, no model."""
 
     control_tokens = frozenset({"<|im_start|>", "<|im_end|>"})
+    constrains = False
 
     def __init__(self, model: str, settings: EngineSettings) -> None:
         self.max_words = settings.max_model_len

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from dynamicrag_cli.adapters.engines.reply_tokens import reply_vocabulary, weigh
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.adapters.pretrained import load, pick_device, pinned
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError, InputError
+from dynamicrag_cli.core.grammar import Vocabulary, Walk
 from dynamicrag_cli.core.prompts import Chat
 
 P = ParamSpec("P")
@@ -43,6 +45,8 @@ class HfEngine:
     sample independent of what else is in the batch.
     """
 
+    constrains = True
+
     def __init__(self, model: str, settings: EngineSettings) -> None:
         self.device = pick_device(settings.device)
         dtype = _DTYPES[settings.dtype] if settings.dtype else torch.bfloat16 if self.device.startswith("cuda") else torch.float32
@@ -63,6 +67,10 @@ class HfEngine:
         configured = self.model.generation_config.eos_token_id
         ids.update(configured if isinstance(configured, list) else [configured])
         return frozenset(i for i in ids if i is not None)
+
+    @functools.cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return reply_vocabulary(self.tokenizer, self.stop_ids)
 
     def encode(self, chat: Chat) -> list[int]:
         """Token ids of a prompt as the model's own chat template renders it, ready for the reply."""
@@ -89,10 +97,8 @@ class HfEngine:
                 fitting.append(index)
         n_drawn = options.n if options.temperature > 0 else 1
         for batch in self._batches(fitting, prompts, n_drawn, options.max_new_tokens):
-            keys = [requests[index].key for index in batch]
-            for index, completions in zip(
-                batch, self._generate([prompts[i] for i in batch], keys, n_drawn, options), strict=True
-            ):
+            made = self._generate([prompts[i] for i in batch], [requests[i] for i in batch], n_drawn, options)
+            for index, completions in zip(batch, made, strict=True):
                 results[index] = completions if n_drawn == options.n else completions * options.n
         return results
 
@@ -110,19 +116,28 @@ class HfEngine:
             yield batch
 
     @torch.inference_mode()
-    def _generate(self, prompts: list[list[int]], keys: list[str], n: int, options: SamplingOptions) -> list[list[Completion]]:
+    def _generate(
+        self, prompts: list[list[int]], requests: list[ChatRequest], n: int, options: SamplingOptions
+    ) -> list[list[Completion]]:
         logits, cache, mask = self._prefill(prompts, n)
         rows = len(prompts) * n
-        samplers = [_Gumbel(options.seed, key, sample) for key in keys for sample in range(n)]
+        samplers = [_Gumbel(options.seed, request.key, sample) for request in requests for sample in range(n)]
+        rules = [request.constraint for request in requests for _ in range(n)]
+        walks = [Walk(self._vocabulary, rule, options.max_new_tokens) if rule else None for rule in rules]
         tokens: list[list[int]] = [[] for _ in range(rows)]
         logprobs: list[list[float]] = [[] for _ in range(rows)]
         reasons = ["length"] * rows
         live = torch.ones(rows, dtype=torch.bool)
         position = mask.sum(dim=1, keepdim=True)
         for step in range(options.max_new_tokens):
+            for row in live.nonzero().flatten().tolist():
+                if walk := walks[row]:
+                    logits[row] = weigh(walk, logits[row])
             chosen, chosen_logprobs = _choose(logits, samplers, step, options, live)
             for row in live.nonzero().flatten().tolist():
                 token = int(chosen[row])
+                if walk := walks[row]:
+                    walk.advance(token)
                 logprobs[row].append(float(chosen_logprobs[row]))
                 if token in self.stop_ids:
                     reasons[row], live[row] = "stop", False
@@ -142,8 +157,15 @@ class HfEngine:
             logits = output.logits[:, -1].float().cpu()
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         made = [
-            Completion(texts[row].strip(), reasons[row], len(prompts[row // n]), len(logprobs[row]), tuple(logprobs[row]))
-            for row in range(rows)
+            Completion(
+                texts[row].strip(),
+                reasons[row],
+                len(prompts[row // n]),
+                len(logprobs[row]),
+                tuple(logprobs[row]),
+                stop_probs=tuple(walk.stop_probs) if walk else None,
+            )
+            for row, walk in enumerate(walks)
         ]
         return [made[i * n : (i + 1) * n] for i in range(len(prompts))]
 

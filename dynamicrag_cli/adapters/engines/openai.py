@@ -28,6 +28,7 @@ class OpenAiEngine:
     """Chat over HTTP. The endpoint renders the chat template, so control tokens are its business as well as ours."""
 
     control_tokens: frozenset[str] = frozenset()
+    constrains = False
 
     def __init__(self, model: str, settings: EngineSettings) -> None:
         self.model, self.settings = model, settings

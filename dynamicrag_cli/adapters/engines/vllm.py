@@ -23,6 +23,8 @@ _MEMORY = 0.9
 class VllmEngine:
     """vLLM in this process. Prompts are rendered by the model's own chat template and submitted as tokens."""
 
+    constrains = False
+
     def __init__(self, model: str, settings: EngineSettings) -> None:
         remote = pinned(model, settings.revision, settings.trust_remote_code)
         if "revision" in remote:
