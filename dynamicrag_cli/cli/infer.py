@@ -9,6 +9,7 @@ import typer
 from rich.panel import Panel
 from rich.text import Text
 
+from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import err, json_text, one_line, printable, say, write_stdout
@@ -84,6 +85,7 @@ def infer(
     gpus: opt.Gpus = 1,
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
+    cache: opt.Cache = None,
     fresh: opt.Fresh = False,
     reuse: opt.Reuse = None,
     config: opt.Config = None,
@@ -104,10 +106,11 @@ def infer(
     if not (reader or model):
         raise UsageError("give --reader (or --model), the model that answers")
     engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
+    replies = Tally()
     drawing = SamplingOptions(1, temperature, top_p, max_selection_tokens, seed)
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
-        policy, answerer = open_pair(ctx, engine, model if uses_model else None, reader or model)
+        policy, answerer = open_pair(ctx, engine, model if uses_model else None, reader or model, replies)
         own, others = (prompts_for(templates, (e or answerer).control_tokens) for e in (policy, answerer))
         ranker = open_ranker(chosen, str(selector_model), device, stop_bias) if chosen.name in MODEL_SELECTORS else None
         return lambda records: rollouts.infer(records, chosen, policy, answerer, own, others, drawing, ranker)
@@ -126,6 +129,7 @@ def infer(
         keep=(lambda record: split_of(record, seed, dev_share) == split) if split else None,
         note=_status,
         templates_hash=prompts_hash(prompts_for(templates, frozenset())),
+        replies=replies,
     )
     run_stage(ctx, source, output, stage)
 

@@ -8,12 +8,15 @@ from typing import Any
 import typer
 
 from dynamicrag_cli.adapters import registry
+from dynamicrag_cli.adapters.engines.cached import CachedEngine, ReplyCache, Tally, caller
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.adapters.files.templates import load_prompts
 from dynamicrag_cli.core.engine import Engine
 from dynamicrag_cli.core.prompts import PromptSet
 from dynamicrag_cli.core.records import RetrievedQuestion
 from dynamicrag_cli.core.selectors import MODEL_SELECTORS, Positions, Selector
+
+NO_CACHE = "none"
 
 
 def engine_settings(ctx: typer.Context) -> EngineSettings:
@@ -22,22 +25,29 @@ def engine_settings(ctx: typer.Context) -> EngineSettings:
     return EngineSettings(**{name: ctx.params[name] for name in names if ctx.params.get(name) is not None})
 
 
-def open_engine(name: str, model: str, settings: EngineSettings) -> Engine:
-    """Load a model in an engine."""
+def open_engine(
+    name: str, model: str, settings: EngineSettings, cache: str | Path | None = None, tally: Tally | None = None
+) -> Engine:
+    """Load a model in an engine; with a `cache` (a file, not None or "none") it is asked no greedy question twice."""
+    # Opened first: a file that is no cache is told before a model is loaded.
+    replies = None if cache in (None, NO_CACHE) else ReplyCache(str(cache))
     engine: Engine = registry.load("engine", name, registry.ENGINES)(model, settings)
-    return engine
+    return CachedEngine(engine, replies, caller(name, model, settings), tally) if replies else engine
 
 
-def open_pair(ctx: typer.Context, engine: str, model: str | None, reader: str | None) -> tuple[Engine | None, Engine]:
+def open_pair(
+    ctx: typer.Context, engine: str, model: str | None, reader: str | None, tally: Tally | None = None
+) -> tuple[Engine | None, Engine]:
     """The policy (None if there is no `model`) and the reader; one and the same engine where both are the same model."""
-    settings = engine_settings(ctx)
+    settings, cache = engine_settings(ctx), ctx.params.get("cache")
     if model and reader in (None, model):
-        policy = open_engine(engine, model, settings)
+        policy = open_engine(engine, model, settings, cache, tally)
         return policy, policy
     assert reader is not None
     if model:
         settings = replace(settings, memory_share=0.5)
-    return open_engine(engine, model, settings) if model else None, open_engine(engine, reader, settings)
+    policy = open_engine(engine, model, settings, cache, tally) if model else None
+    return policy, open_engine(engine, reader, settings, cache, tally)
 
 
 def open_ranker(

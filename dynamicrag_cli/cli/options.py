@@ -115,6 +115,14 @@ Reuse = Annotated[
         rich_help_panel=RUNNING,
     ),
 ]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|none",
+        help="Greedy replies are kept in this SQLite file and not asked for again (default: none; docs/formats.md).",
+        rich_help_panel=RUNNING,
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Tell start and end of the run as JSON lines on stdout.", rich_help_panel=RUNNING)
 ]

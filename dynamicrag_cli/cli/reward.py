@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from dynamicrag_cli.adapters import registry
+from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.models import engine_settings, open_engine, prompts_for
@@ -54,6 +55,7 @@ def reward(
     batch_tokens: opt.BatchTokens = 16384,
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
+    cache: opt.Cache = None,
     fresh: opt.Fresh = False,
     reuse: opt.Reuse = None,
     as_json: opt.AsJson = False,
@@ -71,6 +73,7 @@ def reward(
         raise UsageError("the term bertscore needs --bertscore-model, an encoder")
     if parsed.get("judge") and not judge:
         raise UsageError("the term judge needs --judge, the grading model")
+    replies = Tally()
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
         terms: dict[str, ModelTerm] = {}
@@ -80,9 +83,10 @@ def reward(
         if parsed.get("judge"):
             from dynamicrag_cli.adapters.rewards.judge import Judge
 
-            grader = open_engine(engine, str(judge), engine_settings(ctx))
+            grader = open_engine(engine, str(judge), engine_settings(ctx), cache, replies)
             terms["judge"] = Judge(grader, prompts_for(templates, grader.control_tokens))
         return lambda records: reward_stage(records, parsed, terms)
 
     shown = prompts_hash(prompts_for(templates, frozenset())) if parsed.get("judge") else None
-    run_stage(ctx, source, output, Stage(SampledQuestion, {"": RewardedQuestion}, prepare, templates_hash=shown))
+    stage = Stage(SampledQuestion, {"": RewardedQuestion}, prepare, templates_hash=shown, replies=replies)
+    run_stage(ctx, source, output, stage)

@@ -21,6 +21,7 @@ from typing import Any
 
 import typer
 
+from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.journal import Entry, Journal, publish
 from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder, lines
 from dynamicrag_cli.adapters.files.manifest import manifest_path, read_manifest, write_manifest
@@ -50,6 +51,7 @@ class Stage:
         extra: Files to add to an output folder, by name, from the number of records per file.
         facts: More entries for the manifest, filled while the stage runs.
         templates_hash: Hash of the prompts that the stage renders, if it renders any.
+        replies: What the cache of replies was asked for and had, filled while the stage runs.
     """
 
     reads: type[Record]
@@ -60,6 +62,7 @@ class Stage:
     extra: Callable[[Counter[str]], dict[str, str]] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     templates_hash: str | None = None
+    replies: Tally = field(default_factory=Tally)
 
 
 def run_stage(ctx: typer.Context, source: str, output: str, stage: Stage) -> None:
@@ -201,7 +204,13 @@ class _Run:
             "kind": _kinds(self.stage),
             "fingerprint": self.wanted,
             "source": self.source,
-            "counts": {"in": n_in, "out": counts[""] if single else dict(counts), "rejected": n_rejected, "resumed": n_resumed},
+            "counts": {
+                "in": n_in,
+                "out": counts[""] if single else dict(counts),
+                "rejected": n_rejected,
+                "resumed": n_resumed,
+                **self.stage.replies.counts(),
+            },
             "notes": dict(sorted(notes.items())),
             "moved_to_meta": reader.strange,
             "seconds": round(time.monotonic() - self.started, 3),
@@ -325,6 +334,8 @@ def _report(command: str, manifest: dict[str, Any], target: Path, rejects: Path)
     say(f"{command}: {counts['in']} in, {out} out, {manifest['seconds']:.1f} s ({speed:.1f}/s) -> {target}")
     for note, count in manifest["notes"].items():
         say(f"  {count:>6}  {note}")
+    if "cache_hits" in counts:
+        say(f"  {counts['cache_hits']:>6}  greedy replies out of the cache, {counts['cache_misses']} asked of a model")
     if manifest["moved_to_meta"]:
         say("  unknown fields kept in meta: " + ", ".join(f"{k} ({n})" for k, n in sorted(manifest["moved_to_meta"].items())))
     if counts["rejected"]:

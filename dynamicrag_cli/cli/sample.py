@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.models import engine_settings, open_pair, prompts_for
@@ -41,6 +42,7 @@ def sample(
     gpus: opt.Gpus = 1,
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
+    cache: opt.Cache = None,
     fresh: opt.Fresh = False,
     reuse: opt.Reuse = None,
     as_json: opt.AsJson = False,
@@ -54,10 +56,11 @@ def sample(
     Example: drag sample bc/dpo_pool.jsonl -o sampled.jsonl --engine hf --model sft --rollouts 8
     """
     engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
+    replies = Tally()
     drawing = SamplingOptions(rollouts, temperature, top_p, max_selection_tokens, seed)
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
-        policy, answerer = open_pair(ctx, engine, model, reader)
+        policy, answerer = open_pair(ctx, engine, model, reader, replies)
         assert policy is not None
         own, others = (prompts_for(templates, e.control_tokens) for e in (policy, answerer))
         return lambda records: stage_rollouts.sample(records, policy, answerer, own, others, drawing)
@@ -68,6 +71,7 @@ def sample(
         prepare,
         note=_statuses,
         templates_hash=prompts_hash(prompts_for(templates, frozenset())),
+        replies=replies,
     )
     run_stage(ctx, source, output, stage)
 

@@ -1,7 +1,6 @@
 """`drag train rrpo`."""
 
 import dataclasses
-import hashlib
 import json
 import math
 import time
@@ -12,14 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from dynamicrag_cli.adapters import registry
-from dynamicrag_cli.adapters.files.manifest import identity
+from dynamicrag_cli.adapters.engines.cached import MEMORY, Tally
 from dynamicrag_cli.adapters.files.templates import prompts_hash
-from dynamicrag_cli.adapters.rrpo.cache import AnswerCache
 from dynamicrag_cli.adapters.trainers import building as building_folder
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli import train
 from dynamicrag_cli.cli.console import progress, say
-from dynamicrag_cli.cli.models import engine_settings, open_engine, prompts_for
+from dynamicrag_cli.cli.models import NO_CACHE, engine_settings, open_engine, prompts_for
 from dynamicrag_cli.cli.train_reranker import Candidates, start_training, training_records
 from dynamicrag_cli.core.advantages import ADVANTAGES
 from dynamicrag_cli.core.errors import EngineError, InputError, InterruptedRunError
@@ -121,10 +119,10 @@ def rrpo(
     batch_tokens: opt.BatchTokens = 16384,
     gpus: opt.Gpus = 1,
     cache: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE",
-            help="Answers of readers, kept for later runs (default: MODEL.answers.sqlite).",
+            metavar="FILE|none",
+            help="The reader's answers, kept for later runs (default: MODEL.answers.sqlite; none: for this run alone).",
             rich_help_panel=opt.RUNNING,
         ),
     ] = None,
@@ -151,24 +149,17 @@ def rrpo(
     if trainer_module.crew.rank == 0:
         building_folder.prepare(building, wanted, fresh=fresh)
     trainer_module.crew.wait()
-    answers = AnswerCache(cache or output.with_name(output.name + ".answers.sqlite"))
-    asking = open_engine(engine, reader, settings)
-    name = json.dumps([engine, identity(reader), dtype, max_model_len, base_url, revision])
-    feedback = Feedback(
-        asking,
-        prompts_for(templates, asking.control_tokens),
-        _reader_weights(weights),
-        answers,
-        hashlib.sha256(name.encode()).hexdigest(),
-    )
+    kept_in = MEMORY if cache == NO_CACHE else cache or output.with_name(output.name + ".answers.sqlite")
+    replies = Tally()
+    asking = open_engine(engine, reader, settings, kept_in, replies)
+    feedback = Feedback(asking, prompts_for(templates, asking.control_tokens), _reader_weights(weights))
     trainer = trainer_module.trainer(policy, records, feedback, ctx.params)
     started = time.monotonic()
     try:
-        _go(trainer, building, feedback, save_steps)
+        _go(trainer, building, replies, save_steps)
     except KeyboardInterrupt:
         raise InterruptedRunError("training interrupted; the same command goes on from the last saved step") from None
     finally:
-        answers.close()
         asking.close()
     if trainer_module.crew.rank == 0:
         policy.scorer.save(building)
@@ -228,7 +219,7 @@ class _Parts:
         return self.parts["trainer"](policy, records, feedback, settings, self.crew)
 
 
-def _go(trainer: Any, building: Path, feedback: Feedback, save_steps: int) -> None:
+def _go(trainer: Any, building: Path, replies: Tally, save_steps: int) -> None:
     """Train from the last checkpoint on, if there is one, and write the curve."""
     if found := sorted(building.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2])):
         trainer.restore(found[-1])
@@ -239,13 +230,13 @@ def _go(trainer: Any, building: Path, feedback: Feedback, save_steps: int) -> No
         (building / CURVE).write_text("".join(json.dumps(line) + "\n" for line in before), encoding="utf-8")
     with progress("train rrpo", trainer.total) as bar:
         bar.advance(trainer.step)
-        counted = (feedback.n_asked, feedback.n_cached)
+        counted = (replies.wanted, replies.known)
 
         def on_step(line: dict[str, float]) -> None:
             nonlocal counted
-            table = trainer.crew.gather([(feedback.n_asked - counted[0], feedback.n_cached - counted[1])])
+            table = trainer.crew.gather([(replies.wanted - counted[0], replies.known - counted[1])])
             asked, cached = (sum(column) for column in zip(*table, strict=True))
-            counted = (feedback.n_asked, feedback.n_cached)
+            counted = (replies.wanted, replies.known)
             line |= {"asked": asked, "cached": cached / asked if asked else 0.0}
             if asked and line["failed"] >= asked:
                 raise EngineError("the reader failed for every prompt of a step; see --engine, --reader and --max-model-len")

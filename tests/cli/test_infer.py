@@ -202,3 +202,35 @@ def test_a_small_model_that_is_not_given_or_not_there(drag, tmp_path: Path, fake
     assert (done.code, "--selector-model" in done.err) == (2, True)
     done = drag(*call, "--selector-model", tmp_path / "nowhere")
     assert (done.code, done.error) == (4, None), done.err
+
+
+def test_rows_share_the_reader_s_answers_and_come_out_the_same(drag, tmp_path: Path, fake: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [question(number) for number in range(3)])
+    call = ("infer", source, "--engine", "fake", "--reader", fake, "--selector")
+    with_cache = ("--cache", tmp_path / "replies.sqlite")
+    counts = []
+    for selector in ("all", "top-k:3", "top-k:1"):
+        for name, more in (("kept", with_cache), ("asked", ("--cache", "none"))):
+            done = drag(*call, selector, "-o", tmp_path / name, *more)
+            assert done.code == 0, done.err
+        assert (tmp_path / "kept").read_bytes() == (tmp_path / "asked").read_bytes()
+        told = [json.loads((tmp_path / f"{name}.manifest.json").read_text())["counts"] for name in ("kept", "asked")]
+        assert "cache_hits" not in told[1]
+        counts.append((told[0]["cache_hits"], told[0]["cache_misses"]))
+    assert counts == [(0, 3), (3, 0), (0, 3)]
+    assert (
+        "0  greedy replies out of the cache, 3 asked of a model" in drag(*call, "none", "-o", tmp_path / "none", *with_cache).err
+    )
+
+
+def test_a_cache_is_no_part_of_the_result(drag, tmp_path: Path, fake: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [question(1)])
+    call = ("infer", source, "-o", tmp_path / "out.jsonl", "--engine", "fake", "--model", fake)
+    assert drag(*call, "--cache", tmp_path / "replies.sqlite").code == 0
+    assert "up to date" in drag(*call).err
+
+
+def test_a_file_that_is_no_cache_is_told(drag, tmp_path: Path, fake: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [question(1)])
+    done = drag("infer", source, "--engine", "fake", "--model", fake, "--cache", source)
+    assert (done.code, "give another --cache" in done.err) == (4, True), done.err

@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
+from dynamicrag_cli.adapters.engines.cached import MEMORY, CachedEngine, ReplyCache
 from dynamicrag_cli.core.prompts import PromptSet
 from dynamicrag_cli.stages.feedback import Feedback, reader_reward
-from tests.adapters.rrpo.tables import WEIGHTS, Memory, feedback
+from tests.adapters.rrpo.tables import WEIGHTS, feedback
 from tests.builders import GOLD, ScriptedEngine, default_prompts, failing, retrieved, says
 
 RECORD = retrieved("abc")
@@ -42,20 +43,20 @@ def test_everything_is_asked_in_one_call_in_the_order_of_the_lists() -> None:
     assert [len(call) for call in engine.calls] == [3]
     user = engine.requests[2].chat.user
     assert user.index("Text of b") < user.index("Text of a")
-    assert (made.n_asked, made.n_cached, made.n_failed) == (4, 0, 0)
+    assert (made.n_asked, made.n_failed) == (4, 0)
 
 
 def test_the_second_time_nothing_is_asked_and_weights_may_change() -> None:
-    cache = Memory()
+    cache = ReplyCache(MEMORY)
     assert feedback(says("Donaueschingen"), cache)([(RECORD, ("a",))]) == [3.0]
-    silent = Feedback(failing(), default_prompts(), {"em": 0.5}, cache, "reader")
+    silent = Feedback(CachedEngine(failing(), cache, "reader"), default_prompts(), {"em": 0.5})
     assert silent([(RECORD, ("a",))]) == [0.5]
-    assert (silent.n_asked, silent.n_cached, silent.n_failed) == (1, 1, 0)
+    assert (silent.n_asked, silent.n_failed) == (1, 0)
 
 
-@pytest.mark.parametrize("change", ["reader", "order", "text", "question", "prompt", "tokens"])
+@pytest.mark.parametrize("change", ["reader", "order", "text", "question", "prompt", "rule"])
 def test_another_reader_order_text_or_prompt_is_asked_anew(change: str) -> None:
-    cache = Memory()
+    cache = ReplyCache(MEMORY)
     feedback(says("Ulm"), cache)([(RECORD, ("a", "b"))])
     record, selection, name, prompts = RECORD, ("a", "b"), "reader", default_prompts()
     if change == "reader":
@@ -69,15 +70,15 @@ def test_another_reader_order_text_or_prompt_is_asked_anew(change: str) -> None:
     elif change == "prompt":
         prompts = PromptSet({**prompts.sources, "passage.jinja": "{{ text }}"}, prompts.rules)
     else:
-        prompts = default_prompts(frozenset({"<x>"}))
+        prompts = PromptSet(prompts.sources, {**prompts.rules, "short-phrase": "Be brief."})
     engine = says(GOLD)
-    assert Feedback(engine, prompts, WEIGHTS, cache, name)([(record, selection)]) == [3.0]
+    assert Feedback(CachedEngine(engine, cache, name), prompts, WEIGHTS)([(record, selection)]) == [3.0]
     assert len(engine.requests) == 1
 
 
 def test_a_failure_has_no_reward_and_is_asked_again() -> None:
-    cache = Memory()
+    cache = ReplyCache(MEMORY)
     made = feedback(failing(), cache)
     assert made([(RECORD, ("a",)), (RECORD, ("a",))]) == [None, None]
-    assert (made.n_failed, cache) == (2, {})
+    assert made.n_failed == 2
     assert feedback(says(GOLD), cache)([(RECORD, ("a",))]) == [3.0]

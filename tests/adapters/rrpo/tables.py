@@ -4,6 +4,7 @@ import re
 
 import torch
 
+from dynamicrag_cli.adapters.engines.cached import MEMORY, CachedEngine, ReplyCache
 from dynamicrag_cli.core.engine import ChatRequest
 from dynamicrag_cli.core.records import RetrievedQuestion
 from dynamicrag_cli.stages.feedback import Feedback
@@ -12,16 +13,6 @@ from tests.builders import GOLD, ScriptedEngine, default_prompts, retrieved
 WEIGHTS = {"em": 1.0, "f1": 1.0, "hit": 1.0}
 NAMES = "abcdef"
 PAIR = {"b", "e"}
-
-
-class Memory(dict):
-    """A cache of answers without a disk."""
-
-    def get(self, keys):
-        return {key: self[key] for key in keys if key in self}
-
-    def put(self, answers):
-        self.update(answers)
 
 
 class Table(torch.nn.Module):
@@ -49,5 +40,6 @@ def reader() -> ScriptedEngine:
     return ScriptedEngine(lambda request, _: GOLD if {*read_by(request)[:2]} == PAIR else "unknown")
 
 
-def feedback(engine: ScriptedEngine | None = None, cache: Memory | None = None, name: str = "reader") -> Feedback:
-    return Feedback(engine or reader(), default_prompts(), WEIGHTS, Memory() if cache is None else cache, name)
+def feedback(engine: ScriptedEngine | None = None, cache: ReplyCache | None = None, name: str = "reader") -> Feedback:
+    remembering = CachedEngine(engine or reader(), cache or ReplyCache(MEMORY), name)
+    return Feedback(remembering, default_prompts(), WEIGHTS)
