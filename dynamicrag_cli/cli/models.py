@@ -41,8 +41,8 @@ def open_pair(
     """The policy (None if there is no `model`) and the reader; one and the same engine where both are the same model."""
     settings, cache = engine_settings(ctx), ctx.params.get("cache")
     if model and reader in (None, model):
-        policy = open_engine(engine, model, settings, cache, tally)
-        return policy, policy
+        both = open_engine(engine, model, settings, cache, tally)
+        return both, both
     assert reader is not None
     if model:
         settings = replace(settings, memory_share=0.5)
