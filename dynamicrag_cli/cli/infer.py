@@ -25,6 +25,7 @@ from dynamicrag_cli.core.splits import split_of
 from dynamicrag_cli.core.tasks import DEFAULT_TASK, TASKS
 from dynamicrag_cli.stages import retrieve, rollouts
 from dynamicrag_cli.stages.outcome import Outcome
+from dynamicrag_cli.stages.windows import Limits, first_candidates
 
 
 def infer(
@@ -66,6 +67,14 @@ def infer(
             rich_help_panel=opt.RUNNING,
         ),
     ] = False,
+    top_n: Annotated[int | None, typer.Option(min=1, help="Use only the first N candidates (default: all).")] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(min=2, help="llm: passages in one prompt; more are narrowed in rounds (default: all in one prompt)."),
+    ] = None,
+    window_tokens: Annotated[
+        int | None, typer.Option(min=1, help="llm: tokens of passages in one prompt, instead of --window or with it.")
+    ] = None,
     temperature: opt.Temperature = 0.0,
     top_p: opt.TopP = 1.0,
     max_selection_tokens: opt.MaxSelectionTokens = 100,
@@ -107,13 +116,19 @@ def infer(
         raise UsageError("give --reader (or --model), the model that answers")
     engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
     replies = Tally()
+    limits = Limits(window, window_tokens) if window or window_tokens else None
     drawing = SamplingOptions(1, temperature, top_p, max_selection_tokens, seed)
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
         policy, answerer = open_pair(ctx, engine, model if uses_model else None, reader or model, replies)
         own, others = (prompts_for(templates, (e or answerer).control_tokens) for e in (policy, answerer))
         ranker = open_ranker(chosen, str(selector_model), device, stop_bias) if chosen.name in MODEL_SELECTORS else None
-        return lambda records: rollouts.infer(records, chosen, policy, answerer, own, others, drawing, ranker)
+
+        def process(records: list[RetrievedQuestion]) -> Sequence[Outcome]:
+            first = [first_candidates(record, top_n) for record in records]
+            return rollouts.infer(first, chosen, policy, answerer, own, others, drawing, ranker, limits)
+
+        return process
 
     if question is not None and (source is not None or output != "-"):
         raise UsageError("--question answers one question on stdout; leave IN and -o away")
@@ -138,7 +153,8 @@ _decoder = msgspec.json.Decoder(Prediction)
 
 
 def _status(line: bytes) -> Iterable[str]:
-    return (f"selection: {_decoder.decode(line).rollout.status}",)
+    rollout = _decoder.decode(line).rollout
+    return (f"selection: {rollout.status}", *["window: no choice, its first half went on"] * rollout.n_fallbacks)
 
 
 def _one_question(

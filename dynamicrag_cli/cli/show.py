@@ -130,7 +130,10 @@ def _reranker_prompt(record: RetrievedQuestion, made: Rollout | None, prompts: P
     """With the candidates that fitted when the rollout was made."""
     if made and made.cut:
         say(f"{record.id}: a passage was cut to fit into the model's context; the prompts below hold it whole")
-    return prompts.reranker(record.question, _without_last(record.docs, made.n_unseen if made else 0))
+    if made and made.window is not None:
+        say(f"{record.id}: the last of {made.n_calls} prompts, with the candidates that were left")
+    shown = record.docs if made is None or made.window is None else [doc for doc in record.docs if doc.id in made.window]
+    return prompts.reranker(record.question, _without_last(shown, made.n_unseen if made else 0))
 
 
 def _generator_prompt(record: RetrievedQuestion, made: Rollout | None, prompts: PromptSet) -> Chat | None:

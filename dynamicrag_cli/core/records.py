@@ -123,6 +123,9 @@ class Rollout(Record, frozen=True, kw_only=True):
     `status` is the parser's word for the reply (see `core.identifiers`); `raw` is the reply itself (None for a selector that is
     not a model). `answer` is None when there is none: the reply or the reader failed, and `error` says why. `n_unseen` candidates
     and `n_unread` chosen passages, from the end, did not fit into the prompts; `cut` says that a passage was shortened.
+
+    Where the candidates were too many for one window: `n_calls` prompts of the reranker, `n_fallbacks` of them with a reply that
+    named nothing, and `window`, the candidates in the last prompt, whose identifiers `raw` holds.
     """
 
     selection: list[str]
@@ -134,6 +137,9 @@ class Rollout(Record, frozen=True, kw_only=True):
     n_unseen: int = 0
     n_unread: int = 0
     cut: bool = False
+    n_calls: int | None = None
+    n_fallbacks: int = 0
+    window: list[str] | None = None
 
 
 def _rollout_rules(rollouts: list[Rollout], docs: list[Candidate], field: str) -> Iterator[tuple[str, str]]:

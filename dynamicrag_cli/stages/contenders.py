@@ -36,9 +36,10 @@ class Row:
         return len(self.rollouts[key].selection) - self.rollouts[key].n_unread
 
     def calls(self, key: str) -> int:
-        """Calls of a language model: one for a reply of the reranker, one for an answer of the reader."""
+        """Calls of a language model: one for each reply of the reranker, one for an answer of the reader."""
         rollout = self.rollouts[key]
-        return (self.selector.name == LLM_SELECTOR) + (rollout.n_reader_tokens is not None or rollout.answer is not None)
+        n_selecting = (rollout.n_calls or 1) if self.selector.name == LLM_SELECTOR else 0
+        return n_selecting + (rollout.n_reader_tokens is not None or rollout.answer is not None)
 
 
 def family_of(selector: Selector) -> str:

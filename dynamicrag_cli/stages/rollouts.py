@@ -5,22 +5,70 @@ Both steps hand an engine everything at once. Equal selections of one question a
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from dynamicrag_cli.core.engine import ChatRequest, Completion, Engine, SamplingOptions
 from dynamicrag_cli.core.errors import InputError
-from dynamicrag_cli.core.identifiers import WELL_FORMED, parse_selection
+from dynamicrag_cli.core.identifiers import NONE_REPLY, WELL_FORMED, parse_selection
 from dynamicrag_cli.core.prompts import Chat, PromptSet
 from dynamicrag_cli.core.records import Candidate, Prediction, RetrievedQuestion, Rollout, SampledQuestion, extend
 from dynamicrag_cli.core.selectors import PURE_SELECTORS, Positions, Selector, in_order
 from dynamicrag_cli.core.tasks import task_of
 from dynamicrag_cli.stages.budget import Fitted, fit
 from dynamicrag_cli.stages.outcome import Outcome
+from dynamicrag_cli.stages.windows import Limits, Pool, narrow
+
+Ranker = Callable[[Sequence[RetrievedQuestion]], Sequence[Positions]]
 
 
 def select_with_model(
+    records: Sequence[RetrievedQuestion],
+    engine: Engine,
+    prompts: PromptSet,
+    options: SamplingOptions,
+    limits: Limits | None = None,
+) -> list[list[Rollout]]:
+    """`options.n` selections per record, not answered yet: shape (len(records), n).
+
+    With `limits`, pools that are too large for one window are narrowed first (`stages.windows`), greedily; the last window is
+    where `options` counts.
+    """
+    if limits is None:
+        return _select(records, engine, prompts, options)
+    greedy = replace(options, n=1, temperature=0.0)
+    pools = narrow(
+        records,
+        lambda windows: [group[0] for group in _select(windows, engine, prompts, greedy)],
+        lambda windows: engine.excess([prompts.reranker(w.question, w.docs) for w in windows], options.max_new_tokens),
+        limits,
+    )
+    is_last = [not pool.n_calls or (pool.error is None and bool(pool.record.docs)) for pool in pools]
+    final = [pool.record for pool, last in zip(pools, is_last, strict=True) if last]
+    asked = iter(_select(final, engine, prompts, options) if final else ())
+    made = [next(asked) if last else [_left(pool)] * options.n for pool, last in zip(pools, is_last, strict=True)]
+    return [
+        [_after_rounds(pool, rollout, last=last) for rollout in group] if pool.n_calls else group
+        for pool, group, last in zip(pools, made, is_last, strict=True)
+    ]
+
+
+def _left(pool: Pool) -> Rollout:
+    """The selection where no candidate came to the last window: a window failed, or all were answered with None."""
+    if pool.error is not None:
+        return Rollout(selection=[], status="failed", error=pool.error)
+    return Rollout(selection=[], status="none", raw=NONE_REPLY)
+
+
+def _after_rounds(pool: Pool, rollout: Rollout, *, last: bool) -> Rollout:
+    window = [doc.id for doc in pool.record.docs] if last else []
+    added = {"n_calls": pool.n_calls + last, "n_fallbacks": pool.n_fallbacks, "window": window}
+    return extend(rollout, Rollout, **added)  # type: ignore[no-any-return]
+
+
+def _select(
     records: Sequence[RetrievedQuestion], engine: Engine, prompts: PromptSet, options: SamplingOptions
 ) -> list[list[Rollout]]:
-    """`options.n` selections per record, not answered yet: shape (len(records), n)."""
+    """`options.n` selections per record from one prompt: shape (len(records), n)."""
     fitted = fit(
         [record.docs for record in records],
         lambda index, docs: prompts.reranker(records[index].question, docs),
@@ -144,6 +192,40 @@ def _failure(rollouts: Sequence[Rollout]) -> Exception | None:
     return ValueError(f"the engine failed: {errors[0]}") if errors and all(errors) else None
 
 
+def choose(
+    records: Sequence[RetrievedQuestion],
+    selector: Selector,
+    policy: Engine | None,
+    prompts: PromptSet,
+    options: SamplingOptions,
+    ranker: Ranker | None = None,
+    limits: Limits | None = None,
+) -> list[Rollout | InputError]:
+    """One selection per record, not answered yet, or why the selector cannot serve the record.
+
+    The selection is the `policy`'s, an LLM; else the `ranker`'s, a small model; else the selector's own rule.
+    """
+    chosen: list[Rollout | InputError] = []
+    if policy is not None:
+        chosen += [group[0] for group in select_with_model(records, policy, prompts, options, limits)]
+    elif ranker is not None:
+        chosen += [_chosen(record, positions) for record, positions in zip(records, ranker(records), strict=True)]
+    else:
+        for record in records:
+            try:
+                chosen.append(select_by_rule(record, selector))
+            except InputError as error:
+                chosen.append(error)
+    if not selector.order:
+        return chosen
+    return [
+        extend(made, Rollout, selection=in_order(made.selection, selector, record.id, options.seed))
+        if isinstance(made, Rollout)
+        else made
+        for record, made in zip(records, chosen, strict=True)
+    ]
+
+
 def infer(
     records: Sequence[RetrievedQuestion],
     selector: Selector,
@@ -152,39 +234,20 @@ def infer(
     policy_prompts: PromptSet,
     reader_prompts: PromptSet,
     options: SamplingOptions,
-    ranker: Callable[[Sequence[RetrievedQuestion]], Sequence[Positions]] | None = None,
+    ranker: Ranker | None = None,
+    limits: Limits | None = None,
 ) -> list[Outcome]:
-    """`infer`: one selection and its answer per question; a record that the selector cannot serve comes back as the error.
+    """`infer`: one selection (see `choose`) and its answer per question; what the selector cannot serve is the error."""
+    chosen = choose(records, selector, policy, policy_prompts, options, ranker, limits)
+    served = [(record, made) for record, made in zip(records, chosen, strict=True) if isinstance(made, Rollout)]
+    groups = answer([record for record, _ in served], [[made] for _, made in served], reader, reader_prompts, options.seed)
+    answered = iter(groups)
+    return [
+        made if isinstance(made, InputError) else predicted(record, next(answered)[0], selector)
+        for record, made in zip(records, chosen, strict=True)
+    ]
 
-    The selection is the `policy`'s, an LLM; else the `ranker`'s, a small model; else the selector's own rule.
-    """
-    usable: list[RetrievedQuestion] = []
-    chosen: list[list[Rollout]] = []
-    errors: dict[str, Exception] = {}
-    if policy is not None:
-        usable = list(records)
-        chosen = select_with_model(records, policy, policy_prompts, options)
-    elif ranker is not None:
-        usable = list(records)
-        chosen = [[_chosen(record, positions)] for record, positions in zip(records, ranker(records), strict=True)]
-    else:
-        for record in records:
-            try:
-                chosen.append([select_by_rule(record, selector)])
-                usable.append(record)
-            except InputError as error:
-                errors[record.id] = error
-    if selector.order:
-        chosen = [
-            [
-                extend(rollout, Rollout, selection=in_order(rollout.selection, selector, record.id, options.seed))
-                for rollout in group
-            ]
-            for record, group in zip(usable, chosen, strict=True)
-        ]
-    answered = answer(usable, chosen, reader, reader_prompts, options.seed)
-    made: dict[str, Outcome] = {
-        record.id: _failure(rollouts) or extend(record, Prediction, rollout=rollouts[0], selector=str(selector))
-        for record, rollouts in zip(usable, answered, strict=True)
-    }
-    return [errors.get(record.id) or made[record.id] for record in records]
+
+def predicted(record: RetrievedQuestion, rollout: Rollout, selector: Selector) -> Outcome:
+    """The answered selection as a prediction, or the engine's error."""
+    return _failure([rollout]) or extend(record, Prediction, rollout=rollout, selector=str(selector))
