@@ -132,7 +132,7 @@ def _prediction_facts(record: Prediction) -> dict[str, str | None]:
         "error": rollout.error,
         "read": f"{rollout.n_reader_tokens} tokens" if rollout.n_reader_tokens is not None else None,
         "left out": _left_out(rollout) or None,
-        "windows": rollout.n_calls and f"{rollout.n_calls} prompts, {rollout.n_fallbacks} of them without a choice",
+        "windows": f"{rollout.n_calls} prompts, {rollout.n_fallbacks} of them without a choice" if rollout.n_calls else None,
     }
 
 

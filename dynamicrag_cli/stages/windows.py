@@ -1,17 +1,17 @@
 """Pools that are larger than a prompt: knock-out rounds in windows until one window holds what is left.
 
 In a round the pool is dealt out to windows like cards (window i of m gets the candidates i, i + m, i + 2m, …), so that every
-window is a small retrieval list of its own, its best candidates first. The model chooses in each, greedily; what it chose goes on,
-in retrieval order. All windows of all questions of a round are one batch. When a single window can hold the pool, it is the last
-prompt, which chooses and orders, so every candidate can be chosen, wherever it stood.
+window is a small retrieval list of its own, its best candidates first. The model chooses in each, greedily; what it chose goes
+on, in retrieval order. All windows of all questions of a round are one batch. When a single window can hold the pool, it is the
+last prompt, which chooses and orders, so every candidate can be chosen, wherever it stood.
 
-A window lets at most half of its candidates go on (its first choices; one at least), because a model that keeps everything would
-never come to an end: R rounds are enough for W * 2^R candidates and windows of W, and all windows of N candidates are fewer than
-about 2N / W calls. A window that is answered with None lets nothing go on.
+A window lets at most half of its candidates go on (its first choices; one at least), because a model that keeps everything
+would never come to an end: R rounds are enough for W * 2^R candidates and windows of W, and all windows of N candidates are
+fewer than about 2N / W calls. A window that is answered with None lets nothing go on.
 
 Sliding-window rerankers (RankGPT, Sun et al. 2023, arXiv 2304.09542) sort the whole list: one window after the other, from the
-end to the front, each overlapping the last by half. Here a window chooses instead of sorting, so windows do not wait for one another,
-most of the pool is gone after one round, and no order of N candidates is claimed that nobody needs.
+end to the front, each overlapping the last by half. Here a window chooses instead of sorting, so windows do not wait for one
+another, most of the pool is gone after one round, and no order of N candidates is claimed that nobody needs.
 """
 
 import math

@@ -234,3 +234,40 @@ def test_a_file_that_is_no_cache_is_told(drag, tmp_path: Path, fake: Path) -> No
     source = write(tmp_path / "in.jsonl", [question(1)])
     done = drag("infer", source, "--engine", "fake", "--model", fake, "--cache", source)
     assert (done.code, "give another --cache" in done.err) == (4, True), done.err
+
+
+def test_a_large_pool_is_read_in_windows(drag, tmp_path: Path) -> None:
+    record = question(1)
+    docs = [
+        {"id": f"p{place}", "title": f"Title {place}", "text": f"Hay {place}." if place != 27 else "Needle."}
+        for place in range(40)
+    ]
+    source = write(tmp_path / "in.jsonl", [{**record, "docs": docs, "gold_passage_ids": ["p27"]}])
+    # The needle is the seventh of its window, then the first: (27 - 3) / 4 + 1 of ten, and alone.
+    fake = script(
+        tmp_path / "fake.json", default="the lion", **{"Needle. [7]": ["[7]"], "Needle. [1]": ["[1]"], SELECT: ["None"]}
+    )
+    call = ("infer", source, "--engine", "fake", "--model", fake, "-o", tmp_path / "out.jsonl")
+    done = drag(*call, "--window", 10)
+    assert done.code == 0, done.err
+    (made,) = read(tmp_path / "out.jsonl")
+    rollout = made["rollout"]
+    assert (rollout["selection"], rollout["n_calls"], rollout["window"]) == (["p27"], 5, ["p27"])
+    assert "5 prompts" in drag("show", tmp_path / "out.jsonl").out.decode()
+    prompt = drag("show", tmp_path / "out.jsonl", "--prompt").out.decode()
+    assert "Needle. [1]" in prompt
+    assert "Hay" not in prompt
+    assert drag(*call, "--top-n", 12, "--window", 12, "--fresh").code == 0
+    (made,) = read(tmp_path / "out.jsonl")
+    assert (len(made["docs"]), made["rollout"]["status"], "n_calls" in made["rollout"]) == (12, "none", False)
+
+
+def test_windows_without_a_choice_are_counted_and_tokens_must_be_countable(drag, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [question(1)])
+    fake = script(tmp_path / "fake.json", default="the lion", **{SELECT: ["no idea"]})
+    call = ("infer", source, "--engine", "fake", "--model", fake, "-o", tmp_path / "out.jsonl")
+    assert drag(*call, "--window", 2).code == 0
+    notes = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())["notes"]
+    assert notes["window: no choice, its first half went on"] == 2
+    done = drag(*call, "--window-tokens", 5, "--fresh")
+    assert (done.code, "--max-model-len" in done.err) == (2, True), done.err

@@ -98,7 +98,7 @@ class CachedEngine:
     def __init__(self, engine: Engine, cache: ReplyCache, caller: str, tally: Tally | None = None) -> None:
         self.engine, self.cache, self.caller = engine, cache, caller
         self.tally = tally or Tally()
-        self.control_tokens = engine.control_tokens
+        self.control_tokens, self.constrains = engine.control_tokens, engine.constrains
 
     def chat(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
         """Texts for all requests: shape (len(requests), options.n)."""
