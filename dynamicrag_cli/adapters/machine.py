@@ -22,8 +22,6 @@ from dynamicrag_cli import __version__
 
 NAME = "dynamicrag-cli"
 TRAIN_EXTRA = "train"  # lives in an environment of its own, so its row is the trainer's
-# What training on GPUs may want beside LLaMA-Factory, by what asks for it.
-TRAIN_EXTRAS = ("deepspeed", "bitsandbytes")
 LACKING = frozenset({"missing", "old", "broken"})
 # Other distributions that bring the same module.
 _ALTERNATIVES = {
@@ -66,7 +64,7 @@ class Fact:
 def host(folder: Path) -> list[Fact]:
     """Python, `drag`, processor, memory, and the disk of a working folder."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    total, free = _memory()
+    total, free = memory()
     disk = shutil.disk_usage(folder)
     python = platform.python_version()
     return [
@@ -78,7 +76,7 @@ def host(folder: Path) -> list[Fact]:
     ]
 
 
-def _memory() -> tuple[int, int]:
+def memory() -> tuple[int, int]:
     """Bytes in all and bytes free; without /proc the second is what the system calls available pages, or 0."""
     page = os.sysconf("SC_PAGE_SIZE")
     total = page * os.sysconf("SC_PHYS_PAGES")
@@ -212,13 +210,8 @@ def accelerators(*, cuda_needed: bool = False) -> list[Fact]:
     return [*facts, Fact("machine", "cuda", "missing", why, "", cuda_needed, {"gpus": []})]
 
 
-def trainer(*, needed: bool = False, also: Collection[str] = ()) -> Fact:
-    """LLaMA-Factory: the program that DRAG_TRAINER names, or one on the path, or that of the training environment here.
-
-    Args:
-        needed: Whether something trains.
-        also: Those of TRAIN_EXTRAS that must stand beside it.
-    """
+def trainer(*, needed: bool = False) -> Fact:
+    """LLaMA-Factory: the program that DRAG_TRAINER names, or one on the path, or that of the training environment here."""
     here = Path(".venv-train/bin/llamafactory-cli")
     named = os.environ.get("DRAG_TRAINER")
     program = shutil.which(named or "llamafactory-cli")
@@ -229,18 +222,12 @@ def trainer(*, needed: bool = False, also: Collection[str] = ()) -> Fact:
         found = f"DRAG_TRAINER={named} is no program" if named else "no llamafactory-cli"
         remedy = "make setup, or point DRAG_TRAINER at a llamafactory-cli"
         return Fact("extra", TRAIN_EXTRA, "missing", found, remedy, needed, {"version": None})
-    version = version_beside(Path(program), "llamafactory")
+    version = _version_beside(Path(program), "llamafactory")
     found = f"{f'llamafactory {version}' if version else 'version unknown'} ({_shown(Path(program))})"
-    beside = {name: version_beside(Path(program), name) for name in TRAIN_EXTRAS}
-    if lost := [name for name in also if beside[name] is None]:
-        remedy = f"make setup TRAIN_EXTRAS='{' '.join(lost)}', or install it where llamafactory-cli is"
-        found = f"no {', no '.join(lost)}, {found}"
-        return Fact("extra", TRAIN_EXTRA, "missing", found, remedy, needed, {"version": version, "program": program, **beside})
-    found += "".join(f", {name} {there}" for name, there in beside.items() if there)
-    return Fact("extra", TRAIN_EXTRA, "ok", found, hint, needed, {"version": version, "program": program, **beside})
+    return Fact("extra", TRAIN_EXTRA, "ok", found, hint, needed, {"version": version, "program": program})
 
 
-def version_beside(program: Path, name: str) -> str | None:
+def _version_beside(program: Path, name: str) -> str | None:
     """The version of a package in the environment whose program this is, from its metadata."""
     for place in (program, program.resolve()):
         for site in sorted(place.parent.parent.glob("lib/python*/site-packages")):

@@ -27,7 +27,7 @@ ENGINES = {
 }
 RETRIEVERS = {
     "bm25": Entry("retrievers.bm25:Bm25Index", "retrieval", "BM25 by bm25s"),
-    "dense": Entry("retrievers.dense:DenseIndex", "retrieval", "an encoder and an exact FAISS index"),
+    "dense": Entry("retrievers.dense:DenseIndex", "retrieval", "an encoder and a FAISS index"),
 }
 TEACHERS = {
     "monot5": Entry("teachers.monot5:MonoT5", "local", "true/false logits of a T5 (untested on real weights)"),

@@ -38,7 +38,7 @@ def doctor(
         machine.faiss_build(),
         *machine.accelerators(cuda_needed=needs.cuda),
         *machine.packages(needs.extras),
-        machine.trainer(needed=needs.trainer, also=needs.train_extras),
+        machine.trainer(needed=needs.trainer),
         *needs.facts,
     ]
     lacking = [fact for fact in facts if fact.lacking]

@@ -1,8 +1,9 @@
 """`drag index`."""
 
+import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +14,19 @@ from dynamicrag_cli.adapters.files.jsonl import Reader, lines
 from dynamicrag_cli.adapters.files.manifest import identity, read_manifest, write_manifest
 from dynamicrag_cli.adapters.files.seal import check_seal, seal
 from dynamicrag_cli.cli import options as opt
-from dynamicrag_cli.cli.console import progress, say
+from dynamicrag_cli.cli.console import Bar, progress, say
 from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
+from dynamicrag_cli.core.encoders import METRICS, POOLINGS
 from dynamicrag_cli.core.errors import InputError, UsageError
+from dynamicrag_cli.core.presets import PRESETS
 from dynamicrag_cli.core.records import Passage, Reject
 
 # BM25's stemmers and lists of stop words.
 _LANGUAGE = ("english", "none")
+_BY_TABLE = "(default: what is known of the encoder, see docs/retrieval.md)"
+# What an unfinished run has read of the corpus; the options behind it do not change the passages.
+_READ = "read.json"
+_DENSE = ("model", "preset", "factory", "query-prefix", "passage-prefix", "pooling", "metric", "nprobe", "ef-search", "refine")
 
 
 def index(
@@ -43,10 +50,53 @@ def index(
     embeddings: Annotated[
         list[Path] | None,
         typer.Option(
-            "--embeddings", metavar="FILE", help="dense: take the vectors from DPR-style pickles (repeat it) instead of encoding."
+            "--embeddings",
+            metavar="FILE",
+            help="dense: take the vectors from files instead of encoding (repeat it): DPR-style pickles, NAME.npy with an id a "
+            "line in NAME.ids, or another index folder of this corpus.",
         ),
     ] = None,
-    device: opt.Device = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            parser=opt.one_of("preset", PRESETS),
+            metavar="NAME",
+            help="dense: kind of index: " + "; ".join(f"{name}: {kind.summary}" for name, kind in PRESETS.items()) + ".",
+        ),
+    ] = "flat",
+    factory: Annotated[
+        str | None, typer.Option(metavar="STRING", help="dense: FAISS factory string instead of a preset, as in IVF4096,SQ8.")
+    ] = None,
+    query_prefix: Annotated[str | None, typer.Option(help=f"dense: stands before every question {_BY_TABLE}.")] = None,
+    passage_prefix: Annotated[str | None, typer.Option(help=f"dense: stands before every passage {_BY_TABLE}.")] = None,
+    pooling: Annotated[
+        str | None,
+        typer.Option(
+            parser=opt.one_of("pooling", POOLINGS),
+            metavar="|".join(POOLINGS),
+            help=f"dense: of tokens to one vector {_BY_TABLE}.",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            parser=opt.one_of("metric", METRICS),
+            metavar="|".join(METRICS),
+            help=f"dense: cosine, or the inner product of vectors as they are {_BY_TABLE}.",
+        ),
+    ] = None,
+    nprobe: opt.Nprobe = None,
+    ef_search: opt.EfSearch = None,
+    refine: opt.Refine = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="dense: cpu, cuda …; chosen by itself if not given. cuda:0,cuda:1 encodes with a process on each (several GPUs "
+            "are untested; cpu,cpu is).",
+            rich_help_panel=opt.RUNNING,
+        ),
+    ] = None,
     batch_size: opt.BatchSize = 32,
     fresh: opt.Fresh = False,
     config: opt.Config = None,
@@ -54,14 +104,16 @@ def index(
 ) -> None:
     """Index a corpus: passages in, an index folder out.
 
-    Example: drag index passages.jsonl -o index-bm25 --retriever bm25
+    Encoding that was interrupted goes on behind its last finished shard when the same command is given again.
+
+    Example: drag index passages.jsonl -o index-dense --retriever dense --model models/minilm-l6 --preset ivf
     """
     if not Path(corpus).is_file():
         raise InputError(f"{corpus}: no such file")
     if embeddings and retriever != "dense":
         raise UsageError("--embeddings is for --retriever dense")
     for file in embeddings or ():
-        if not file.is_file():
+        if not file.exists():
             raise InputError(f"{file}: no such file")
     check_folder_target(output, "index")
     wanted = fingerprint(ctx, corpus)
@@ -75,28 +127,64 @@ def index(
     from dynamicrag_cli.adapters.retrievers.store import PassageStore, write_store  # its library is there if the retriever's is
 
     building = output.with_name(output.name + ".partial")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    read = _unfinished(building, wanted, fresh=fresh)
     # What searching needs as well is kept in the manifest.
     kept: dict[str, Any] = {"retriever": retriever, "model": model, "stemmer": stemmer, "stopwords": stopwords}
     settings = {**kept, "device": device, "batch_size": batch_size, "embeddings": [str(file) for file in embeddings or ()]}
+    settings |= {"preset": preset, "factory": factory, "nprobe": nprobe, "efSearch": ef_search, "refine": refine}
+    settings |= {"query_prefix": query_prefix, "passage_prefix": passage_prefix, "pooling": pooling, "metric": metric}
+    settings["input"] = wanted["input"]
     with progress("index", sum(1 for _ in lines(corpus))) as bar:
-        reader = Reader(corpus, Passage)
-        n_passages = write_store(building, _passages(reader))
-        if not n_passages:
-            raise InputError(f"{corpus}: holds no passages")
-        done = 0
-        for count in kind.build(building, PassageStore(building), settings):
-            bar.advance(count - done)
-            done = count
-    counts = {"in": n_passages}
-    manifest = {"kind": "index", "fingerprint": wanted, "settings": kept, "counts": counts, "moved_to_meta": reader.strange}
+        if read is None:
+            reader = Reader(corpus, Passage)
+            read = {"passages": write_store(building, _passages(reader)), "moved_to_meta": reader.strange}
+            if not read["passages"]:
+                raise InputError(f"{corpus}: holds no passages")
+            (building / _READ).write_text(json.dumps({**read, "of": _reading(wanted)}), encoding="utf-8")
+        kept |= _built(kind.build(building, PassageStore(building), settings), bar)
+    (building / _READ).unlink()
+    n_passages, moved = read["passages"], read["moved_to_meta"]
+    manifest = {"kind": "index", "fingerprint": wanted, "settings": kept, "counts": {"in": n_passages}, "moved_to_meta": moved}
     manifest["files"] = seal(building)
     write_manifest(building, manifest)
     shutil.rmtree(output, ignore_errors=True)
     building.rename(output)
     seconds = time.monotonic() - started
     say(f"index: {n_passages} passages, {retriever}, {seconds:.1f} s -> {output}")
+
+
+def _built(building: Generator[int, None, dict[str, Any] | None], bar: Bar) -> dict[str, Any]:
+    """Run a build, which yields the number of passages done; returns what it wants kept in the manifest."""
+    while True:
+        try:
+            count = next(building)
+        except StopIteration as end:
+            return end.value or {}
+        bar.advance(count - bar.done)
+
+
+def _reading(wanted: dict[str, Any]) -> dict[str, Any]:
+    """The part of a fingerprint that decides what is read of the corpus: all but what is behind it."""
+    behind = {*_DENSE, "embeddings", "stemmer", "stopwords"}
+    return {**wanted, "options": {name: value for name, value in wanted["options"].items() if name not in behind}}
+
+
+def _unfinished(building: Path, wanted: dict[str, Any], *, fresh: bool) -> dict[str, Any] | None:
+    """What an interrupted run has read of the same corpus and left in the folder, which is empty otherwise.
+
+    Raises:
+        InputError: It holds encoded passages of another corpus, which nobody has said to throw away.
+    """
+    path = building / _READ
+    left: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and not fresh else None
+    if left and left.pop("of") == _reading(wanted):
+        say(f"index: going on with what an interrupted run has left in {building}")
+        return left
+    if left and any(building.glob("vectors/*.npy")):
+        raise InputError(f"{building} holds encoded passages of an unfinished run over another corpus; --fresh throws them away")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    return None
 
 
 def _passages(reader: Reader[Passage]) -> Iterator[Passage]:
@@ -108,8 +196,8 @@ def _passages(reader: Reader[Passage]) -> Iterator[Passage]:
         yield item
 
 
-def open_index(folder: Path, device: str | None = None, batch_size: int = 32) -> Any:
-    """Open an index folder for searching.
+def open_index(folder: Path, device: str | None = None, batch_size: int = 32, **search: object) -> Any:
+    """Open an index folder for searching; `search` are `nprobe`, `efSearch`, `refine`, `scan`, which None leaves as recorded.
 
     Raises:
         InputError: It is no finished index, or a file of it is not the one that was built.
@@ -118,7 +206,7 @@ def open_index(folder: Path, device: str | None = None, batch_size: int = 32) ->
     if manifest.get("kind") != "index":
         raise InputError(f"{folder}: not an index; build one with: drag index CORPUS -o {folder} --retriever bm25")
     _check_files(folder, manifest)
-    settings = {**manifest["settings"], "device": device, "batch_size": batch_size}
+    settings = {**manifest["settings"], "device": device, "batch_size": batch_size, **search}
     kind = registry.load("retriever", settings["retriever"], registry.RETRIEVERS)
     from dynamicrag_cli.adapters.retrievers.store import PassageStore
 

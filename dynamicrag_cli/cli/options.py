@@ -102,6 +102,22 @@ Device = Annotated[
     str | None,
     typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1 …; chosen by itself if not given.", rich_help_panel=RUNNING),
 ]
+Nprobe = Annotated[
+    int | None,
+    typer.Option(min=1, help="dense: lists of an inverted file that are searched (default: recorded in the index)."),
+]
+EfSearch = Annotated[
+    int | None,
+    typer.Option(min=1, help="dense: candidates that an HNSW search keeps (default: recorded in the index)."),
+]
+Refine = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="dense: find so many times top-k passages and score them exactly from the stored vectors (default: recorded in "
+        "the index; 1: no).",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first N records.")]
 Shard = Annotated[
     str | None,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dynamicrag_cli.cli import options as opt
+from dynamicrag_cli.cli.console import say
 from dynamicrag_cli.cli.index import open_index
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.records import Question, RetrievedQuestion
@@ -20,6 +21,12 @@ def retrieve(
     ],
     output: opt.Output = "-",
     top_k: Annotated[int, typer.Option(min=1, help="Candidates per question.")] = 50,
+    nprobe: opt.Nprobe = None,
+    ef_search: opt.EfSearch = None,
+    refine: opt.Refine = None,
+    scan: Annotated[
+        bool, typer.Option("--scan", help="dense: exact search by reading the stored vectors shard by shard, whatever the index.")
+    ] = False,
     limit: opt.Limit = None,
     shard: opt.Shard = None,
     device: opt.Device = None,
@@ -38,7 +45,11 @@ def retrieve(
     """
 
     def prepare():  # type: ignore[no-untyped-def]
-        indexes = [open_index(folder, device, batch_size) for folder in index]
+        search = {"nprobe": nprobe, "efSearch": ef_search, "refine": refine, "scan": scan}
+        indexes = [open_index(folder, device, batch_size, **search) for folder in index]
+        for folder, opened in zip(index, indexes, strict=True):
+            if hasattr(opened, "summary"):
+                say(f"{folder}: {opened.summary()}")
         return lambda records: retrieve_stage(records, indexes, top_k)
 
     run_stage(ctx, source, output, Stage(reads=Question, writes={"": RetrievedQuestion}, prepare=prepare))

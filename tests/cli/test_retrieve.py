@@ -94,3 +94,16 @@ def test_no_index_at_all(drag, tmp_path: Path) -> None:
     assert drag("retrieve", QUESTIONS, "-o", tmp_path / "c.jsonl").code == 2
     done = drag("retrieve", QUESTIONS, "-o", tmp_path / "c.jsonl", "--index", tmp_path)
     assert (done.code, "not an index" in done.err) == (4, True)
+
+
+def test_a_dense_index_says_what_it_is_and_scanning_its_vectors_gives_the_same(drag, toy_dense: Path, tmp_path: Path) -> None:
+    call = ("retrieve", QUESTIONS, "--limit", 5, "--top-k", 4, "--index", toy_dense)
+    done = drag(*call, "-o", tmp_path / "flat.jsonl")
+    assert "dense 477 x 32, Flat, " in done.err
+    assert "recall@10 1.000 of exact search (477 queries)" in done.err
+    done = drag(*call, "-o", tmp_path / "scan.jsonl", "--scan")
+    assert "1 shard(s) read" in done.err
+    for flat, scan in zip(*(read(tmp_path / f"{name}.jsonl") for name in ("flat", "scan")), strict=True):
+        assert ranking(flat) == ranking(scan)
+    done = drag(*call, "-o", tmp_path / "n.jsonl", "--nprobe", 3)
+    assert (done.code, "this index has no nprobe" in done.err) == (2, True)
