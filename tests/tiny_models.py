@@ -5,6 +5,7 @@ Each builder writes a folder that `from_pretrained` reads, and returns its path.
 
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 TOY = Path(__file__).parents[1] / "examples/toy"
@@ -22,8 +23,8 @@ def _texts() -> list[str]:
     return [f"{passage['title']}\n{passage['text']}" for passage in passages] + numbers * 200
 
 
-def byte_level_tokenizer(special: tuple[str, ...] = CONTROL_TOKENS):
-    """A byte-level BPE over the toy corpus, the digits and the brackets."""
+def byte_level_tokenizer(special: tuple[str, ...] = CONTROL_TOKENS, texts: Iterable[str] | None = None):
+    """A byte-level BPE over some texts; if none are given, the toy corpus, the digits and the brackets."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -35,7 +36,7 @@ def byte_level_tokenizer(special: tuple[str, ...] = CONTROL_TOKENS):
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_texts(), trainer)
+    tokenizer.train_from_iterator(_texts() if texts is None else texts, trainer)
     return tokenizer
 
 
@@ -55,13 +56,20 @@ def word_piece_tokenizer():
     return tokenizer
 
 
-def build_tiny_lm(folder: Path) -> Path:
-    """A chat model: Llama with two layers, ChatML, no default system turn."""
+def build_tiny_lm(folder: Path, texts: Iterable[str] | None = None, *, spread: float = 0.2) -> Path:
+    """A chat model: Llama with two layers, ChatML, no default system turn.
+
+    Args:
+        folder: Where it goes.
+        texts: What its tokenizer is made for (default: the toy corpus).
+        spread: Standard deviation of its weights: wide, so that the next tokens differ clearly in probability; a model that is
+            to learn something starts narrower.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=byte_level_tokenizer(),
+        tokenizer_object=byte_level_tokenizer(texts=texts),
         eos_token="<|im_end|>",
         bos_token="<|im_start|>",
         pad_token="<|endoftext|>",
@@ -84,7 +92,7 @@ def build_tiny_lm(folder: Path) -> Path:
         bos_token_id=ids["<|im_start|>"],
         eos_token_id=ids["<|im_end|>"],
         pad_token_id=ids["<|endoftext|>"],
-        initializer_range=0.2,  # wide, so that the next tokens differ clearly in probability
+        initializer_range=spread,
     )
     model = LlamaForCausalLM(config)
     model.save_pretrained(folder)

@@ -22,6 +22,8 @@ from dynamicrag_cli import __version__
 
 NAME = "dynamicrag-cli"
 TRAIN_EXTRA = "train"  # lives in an environment of its own, so its row is the trainer's
+# What training on GPUs may want beside LLaMA-Factory, by what asks for it.
+TRAIN_EXTRAS = ("deepspeed", "bitsandbytes")
 LACKING = frozenset({"missing", "old", "broken"})
 # Other distributions that bring the same module.
 _ALTERNATIVES = {
@@ -210,8 +212,13 @@ def accelerators(*, cuda_needed: bool = False) -> list[Fact]:
     return [*facts, Fact("machine", "cuda", "missing", why, "", cuda_needed, {"gpus": []})]
 
 
-def trainer(*, needed: bool = False) -> Fact:
-    """LLaMA-Factory: the program that DRAG_TRAINER names, or one on the path, or that of the training environment here."""
+def trainer(*, needed: bool = False, also: Collection[str] = ()) -> Fact:
+    """LLaMA-Factory: the program that DRAG_TRAINER names, or one on the path, or that of the training environment here.
+
+    Args:
+        needed: Whether something trains.
+        also: Those of TRAIN_EXTRAS that must stand beside it.
+    """
     here = Path(".venv-train/bin/llamafactory-cli")
     named = os.environ.get("DRAG_TRAINER")
     program = shutil.which(named or "llamafactory-cli")
@@ -222,12 +229,18 @@ def trainer(*, needed: bool = False) -> Fact:
         found = f"DRAG_TRAINER={named} is no program" if named else "no llamafactory-cli"
         remedy = "make setup, or point DRAG_TRAINER at a llamafactory-cli"
         return Fact("extra", TRAIN_EXTRA, "missing", found, remedy, needed, {"version": None})
-    version = _version_beside(Path(program), "llamafactory")
+    version = version_beside(Path(program), "llamafactory")
     found = f"{f'llamafactory {version}' if version else 'version unknown'} ({_shown(Path(program))})"
-    return Fact("extra", TRAIN_EXTRA, "ok", found, hint, needed, {"version": version, "program": program})
+    beside = {name: version_beside(Path(program), name) for name in TRAIN_EXTRAS}
+    if lost := [name for name in also if beside[name] is None]:
+        remedy = f"make setup TRAIN_EXTRAS='{' '.join(lost)}', or install it where llamafactory-cli is"
+        found = f"no {', no '.join(lost)}, {found}"
+        return Fact("extra", TRAIN_EXTRA, "missing", found, remedy, needed, {"version": version, "program": program, **beside})
+    found += "".join(f", {name} {there}" for name, there in beside.items() if there)
+    return Fact("extra", TRAIN_EXTRA, "ok", found, hint, needed, {"version": version, "program": program, **beside})
 
 
-def _version_beside(program: Path, name: str) -> str | None:
+def version_beside(program: Path, name: str) -> str | None:
     """The version of a package in the environment whose program this is, from its metadata."""
     for place in (program, program.resolve()):
         for site in sorted(place.parent.parent.glob("lib/python*/site-packages")):

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from dynamicrag_cli.adapters import registry
 from dynamicrag_cli.adapters.files.jsonl import Reader
+from dynamicrag_cli.adapters.trainers.mixing import MIX
 from dynamicrag_cli.adapters.trainers.registration import known_datasets
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import progress, say, show_table, write_stdout
@@ -55,8 +57,8 @@ class Audit:
         return {"cutoff": cutoff, "files": files, "findings": self.counts(), "bad": self.bad}
 
 
-def look(data: Path, stems: list[str], model: str, cutoff: int) -> Audit:
-    """Audit some files of a data folder with a model's tokenizer.
+def look(data: Path, stems: list[str], model: str, cutoff: int, mixed: Sequence[ChatExample] = ()) -> Audit:
+    """Audit some files of a data folder, and what is mixed in, with a model's tokenizer.
 
     Raises:
         InputError: A line is no example, or the model has no tokenizer here.
@@ -64,14 +66,15 @@ def look(data: Path, stems: list[str], model: str, cutoff: int) -> Audit:
     tokenizer = registry.load("tokenizer", "chat", {"chat": registry.Entry("engines.tokens:ChatTokenizer", "local", "")})(model)
     audit = Audit()
     with progress("audit", None) as bar:
-        for stem in stems:
-            path = data / f"{stem}.jsonl"
+        sources: dict[str, Iterable[Any]] = {
+            stem: Reader(str(data / f"{stem}.jsonl"), PreferencePair if stem.endswith("_dpo") else ChatExample) for stem in stems
+        }
+        for stem, examples in {**sources, **({MIX: mixed} if mixed else {})}.items():
             auditor = Auditor(tokenizer, cutoff)
-            reader: Reader[Any] = Reader(str(path), PreferencePair if stem.endswith("_dpo") else ChatExample)
             found: dict[str, list[str]] = {}
-            for item in reader:
+            for item in examples:
                 if isinstance(item, Reject):
-                    raise InputError(f"{path}, line {item.line}: {item.reason}")
+                    raise InputError(f"{data / stem}.jsonl, line {item.line}: {item.reason}")
                 if names := auditor.look(item):
                     found[item.id] = names
                 bar.advance(1)

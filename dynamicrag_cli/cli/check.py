@@ -1,5 +1,6 @@
 """`drag check`."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,8 +92,23 @@ def _section_problems(words: tuple[str, ...], section: dict[str, Any], command: 
     own, variants = configs.split_variants(section)
     problems = _values(own, command, where, ctx)
     for name, keys in variants.items():
-        problems += _values(keys, command, f"{where}.{name}", ctx)
-    return problems
+        problems += _values(keys, command, f"{where}.{name}", ctx) + _missing({**own, **keys}, command, words, name)
+    return problems if variants else problems + _missing(own, command, words)
+
+
+def _missing(keys: dict[str, Any], command: Any, words: tuple[str, ...], *variant: str) -> list[str]:
+    """Options that a call cannot do without, but for those that the Makefile gives (inputs, indexes, data, outputs)."""
+    given = {configs.option_key(key) for key in keys} | {"index", "data", "gold"}
+    wanted = [
+        key
+        for key, param in configs.options_of(command).items()
+        if param.required and param.param_type_name == "option" and key not in given
+    ]
+    return [
+        f"{'.'.join((*words, *variant))}: the key '{key}' is missing"
+        for key in wanted
+        if "_".join(("DRAG", *words, key)).upper().replace("-", "_") not in os.environ
+    ]
 
 
 def _values(keys: dict[str, Any], command: Any, where: str, ctx: typer.Context) -> list[str]:

@@ -38,7 +38,7 @@ def doctor(
         machine.faiss_build(),
         *machine.accelerators(cuda_needed=needs.cuda),
         *machine.packages(needs.extras),
-        machine.trainer(needed=needs.trainer),
+        machine.trainer(needed=needs.trainer, also=needs.train_extras),
         *needs.facts,
     ]
     lacking = [fact for fact in facts if fact.lacking]

@@ -37,6 +37,7 @@ OUTPUTS = {
 _MODELS = ("model", "reader", "tokenizer", "judge", "bertscore-model", "selector-model")
 _PATHS = ("index", "data", "deepspeed", "templates", "embeddings")
 _ALWAYS_LOCAL = ("tokenizer", "bertscore-model", "selector-model")
+_TRAIN_EXTRAS = {"deepspeed": "deepspeed", "quantization-bit": "bitsandbytes"}
 _BY_LLAMAFACTORY = (("train", "sft"), ("train", "dpo"))
 
 
@@ -47,12 +48,14 @@ class Needs:
     Attributes:
         extras: Extras without which a section cannot run.
         trainer: Whether a section trains.
+        train_extras: What it needs beside the trainer.
         cuda: Whether a section names a CUDA device.
         facts: One row per model and path, and one per output of the run.
     """
 
     extras: set[str] = field(default_factory=set)
     trainer: bool = False
+    train_extras: set[str] = field(default_factory=set)
     cuda: bool = False
     facts: list[Fact] = field(default_factory=list)
 
@@ -79,6 +82,7 @@ def read_needs(file: Path, root: Any) -> Needs:
         for settings in _settings(configs.section_of(content, list(words)), command):
             found.extras |= _extras(words[-1], settings)
             found.trainer = found.trainer or words in _BY_LLAMAFACTORY
+            found.train_extras |= {name for option, name in _TRAIN_EXTRAS.items() if settings.get(option)}
             found.cuda = found.cuda or str(settings.get("device") or "").startswith("cuda")
             for fact, value in _named(words, settings, place):
                 if value not in seen:

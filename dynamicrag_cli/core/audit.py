@@ -1,7 +1,8 @@
 """What is wrong with training data before any training: examples that teach something else than they seem to.
 
 A trainer cuts what is longer than its limit without a word. LLaMA-Factory cuts the end of the prompt, which holds the last
-passages and the turn of the reply: such an example teaches to name passages that it does not show.
+passages and the turn of the reply: such an example teaches to name passages that it does not show. A reply that is longer than
+half of the limit is cut as well, by which the two sides of a pair may become equal.
 """
 
 import hashlib
@@ -67,14 +68,15 @@ class Auditor:
         longest = max(map(len, sides))
         self.lengths.append(len(prompt) + longest)
         found = []
+        n_prompt, n_reply = kept_lengths(len(prompt), longest, self.cutoff)
         if len(prompt) + longest > self.cutoff:
             found.append("truncated")
             # The instruction shows what identifiers look like, so it is left out of the search.
-            kept = self.tokens.text(prompt[: max(self.cutoff - longest, 0)]).replace(example.system, "")
+            kept = self.tokens.text(prompt[:n_prompt]).replace(example.system, "")
             named = {name for reply in replies for name in _IDENTIFIER.findall(reply)} if example.role == "reranker" else set()
             if any(name not in kept for name in named):
                 found.append("target_lost")
-        if len(sides) == 2 and sides[0][: self.cutoff] == sides[1][: self.cutoff]:
+        if len(sides) == 2 and sides[0][:n_reply] == sides[1][:n_reply]:
             found.append("equal_sides")
         if not all(reply.strip() for reply in replies):
             found.append("empty_reply")
@@ -91,6 +93,18 @@ class Auditor:
         found = ["duplicate"] if reply in others else ["contradiction"] if others and len(sides) == 1 else []
         others.add(reply)
         return found
+
+
+def kept_lengths(n_prompt: int, n_reply: int, cutoff: int) -> tuple[int, int]:
+    """Tokens of a prompt and of its longest reply that LLaMA-Factory keeps: the reply whole if it is short, else both in part."""
+    if 2 * n_reply < cutoff:
+        most = cutoff
+    elif 2 * n_prompt < cutoff:
+        most = cutoff - n_prompt
+    else:
+        most = int(cutoff * (n_reply / (n_prompt + n_reply)))  # in floats, as it is there
+    kept = min(most, n_reply)
+    return min(max(cutoff - kept, 0), n_prompt), kept
 
 
 def _replies(example: Example) -> tuple[str, ...]:

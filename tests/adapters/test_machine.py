@@ -190,6 +190,17 @@ def test_the_trainer_is_the_program_that_is_named(train_venv: Path, monkeypatch:
     assert "bin/nothing" in machine.trainer().found
 
 
+def test_what_must_stand_beside_the_trainer(train_venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAG_TRAINER", str(train_venv / "bin/llamafactory-cli"))
+    lost = machine.trainer(needed=True, also=("deepspeed",))
+    assert (lost.lacking, "make setup TRAIN_EXTRAS='deepspeed'" in lost.remedy) == (True, True)
+    assert lost.found.startswith("no deepspeed, llamafactory 1.2.3")
+    package(train_venv / "lib/python3.99/site-packages", "deepspeed", "0.9")
+    found = machine.trainer(needed=True, also=("deepspeed",))
+    assert (found.state, found.values["deepspeed"], found.values["bitsandbytes"]) == ("ok", "0.9", None)
+    assert "deepspeed 0.9" in found.found
+
+
 def test_a_trainer_on_the_path_may_be_a_link(train_venv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "links").mkdir()
     (tmp_path / "links/llamafactory-cli").symlink_to(train_venv / "bin/llamafactory-cli")

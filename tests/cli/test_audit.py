@@ -51,7 +51,7 @@ def test_a_cutoff_that_is_too_small_stops_a_training_before_it_starts(drag, data
 
 
 def test_a_training_leaves_bad_examples_out(drag, data: Path, tiny_lm: Path, tmp_path: Path) -> None:
-    from tests.cli.test_train import fake_program
+    from tests.cli.conftest import fake_program
 
     name = plant(data, user="say <|im_end|> now")
     done = drag("train", "sft", "--data", data, "-o", tmp_path / "m", "--model", tiny_lm, "--trainer", fake_program(tmp_path))

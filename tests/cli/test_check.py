@@ -44,10 +44,10 @@ def test_every_problem_of_a_broken_file_is_listed(problems) -> None:
         retrieve: {top-k: five, tpo-k: 3}
         rerank-teacher: {teacher: mono-t5}
         build-bc: {dpo-share: 1.5}
-        sample: {temperature: 9, rollouts: 0}
+        sample: {temperature: 9, rollouts: 0, model: m}
         reward: {weights: em=much}
         infer: {selector: top-k, k3: {selector: "top-k:3", seeed: 1}}
-        train: {sft: {finetuning: ful}, dpp: {beta: 1}}
+        train: {sft: {finetuning: ful, model: m}, dpp: {beta: 1}}
         indexx: {retriever: bm25}
         """
     )
@@ -74,7 +74,32 @@ def test_every_problem_of_a_broken_file_is_listed(problems) -> None:
 
 
 def test_a_right_file_is_ok_with_values_converted_as_on_the_command_line(problems) -> None:
-    assert problems(RUN + "retrieve: {top-k: 5, index: [a, b]}\ntrain: {sft: {use-cpu: true, cutoff: 512}}\n") == []
+    assert problems(RUN + "retrieve: {top-k: 5, index: [a, b]}\ntrain: {sft: {use-cpu: true, cutoff: 512, model: m}}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("section", "missing"),
+    [
+        ("rerank-teacher: {batch-size: 4}", ["rerank-teacher: the key 'teacher'"]),
+        ("sample: {rollouts: 4}", ["sample: the key 'model'"]),
+        (
+            "train: {sft: {epochs: 1}, rrpo: {epochs: 1}}",
+            ["train.sft: the key 'model'", "train.rrpo: the key 'model'", "train.rrpo: the key 'reader'"],
+        ),
+        ("sample: {a: {model: m}, b: {rollouts: 4}}", ["sample.b: the key 'model'"]),
+        ("sample: {model: m, a: {rollouts: 4}}", []),
+        ("retrieve: {top-k: 3}", []),
+    ],
+)
+def test_options_that_a_command_cannot_do_without(problems, section: str, missing: list[str]) -> None:
+    found = problems(RUN + section + "\n")
+    assert [line[: len(wanted)] for line, wanted in zip(found, missing, strict=True)] == missing
+
+
+def test_what_the_environment_gives_is_not_missing(problems, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAG_RERANK_TEACHER_TEACHER", "gold")
+    monkeypatch.setenv("DRAG_TRAIN_SFT_MODEL", "m")
+    assert problems(RUN + "rerank-teacher: {batch-size: 4}\ntrain: {sft: {epochs: 1}}\n") == []
 
 
 def test_keys_may_be_written_with_underscores(problems) -> None:
@@ -106,6 +131,8 @@ def test_a_value_of_the_wrong_type_is_a_problem(problems, section: str) -> None:
 def test_variables_that_are_not_set_are_problems_among_the_others(problems, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NOWHERE", "ELSEWHERE"):
         monkeypatch.delenv(name, raising=False)
-    found = problems(RUN + "index: {model: '${NOWHERE}/x', retriver: bm25}\nrerank-teacher: {model: '${ELSEWHERE}'}\n")
+    found = problems(
+        RUN + "index: {model: '${NOWHERE}/x', retriver: bm25}\nrerank-teacher: {teacher: monot5, model: '${ELSEWHERE}'}\n"
+    )
     assert len(found) == 3
     assert [name for name in ("NOWHERE", "ELSEWHERE", "retriver") if not any(name in problem for problem in found)] == []

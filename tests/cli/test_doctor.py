@@ -59,7 +59,7 @@ def test_what_a_pipeline_file_lacks_is_exit_3(drag, tmp_path: Path, monkeypatch:
 def test_an_extra_that_only_the_pipeline_needs_counts(drag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(machine, "packages", lambda needed: asked.append({*needed}) or [])
-    monkeypatch.setattr(machine, "trainer", lambda needed: Fact("extra", "train", "missing", "none", "make setup", needed))
+    monkeypatch.setattr(machine, "trainer", lambda needed, also: Fact("extra", "train", "missing", "none", "make setup", needed))
     (tmp_path / "p.yaml").write_text("sample: {engine: vllm}\n")
     assert drag("doctor", "--config", tmp_path / "p.yaml").code == 0
     assert asked == [{"vllm"}]

@@ -65,6 +65,12 @@ def test_training_and_cuda_are_needed_where_a_section_says_so(read) -> None:
     assert (found.trainer, found.cuda) == (True, True)
 
 
+def test_what_stands_beside_the_trainer_follows_from_its_options(read) -> None:
+    assert read(RUN + "train: {sft: {epochs: 1}}\n").train_extras == set()
+    sections = "train: {sft: {deepspeed: zero3.json}, dpo: {finetuning: lora, quantization-bit: 4}}\n"
+    assert read(RUN + sections).train_extras == {"deepspeed", "bitsandbytes"}
+
+
 def test_data_and_models_are_looked_for(read, tmp_path: Path) -> None:
     found = read(RUN)
     assert states(found) == {"corpus": "missing", "questions": "missing", "model": "missing"}

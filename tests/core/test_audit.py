@@ -1,10 +1,14 @@
 """Planted faults of every kind are found, and sound examples are not."""
 
+import json
+import subprocess
+
 import pytest
 
-from dynamicrag_cli.core.audit import FINDINGS, Auditor, percentiles
+from dynamicrag_cli.core.audit import FINDINGS, Auditor, kept_lengths, percentiles
 from dynamicrag_cli.core.prompts import Chat
 from dynamicrag_cli.core.records import ChatExample, PreferencePair
+from tests.real_trainer import PYTHON, with_trainer
 
 
 class Words:
@@ -61,6 +65,29 @@ def test_what_the_cutoff_removes():
 def test_pairs_that_become_equal():
     assert found(pair("a b c d e f g h", "a b c d e f g i"), cutoff=7)[0][-1] == "equal_sides"
     assert found(pair("yes", "yes ")) == [["equal_sides"]]
+
+
+def test_pairs_whose_difference_the_cutoff_removes_from_both_replies():
+    same = " ".join("abcdefgh")
+    # A prompt of 7 tokens and replies of 10: of a cutoff of 15 the trainer keeps 8 for the reply, of one of 18 all 10.
+    long = pair(f"{same} yes", f"{same} no", user="Question text [1] text [2]")
+    assert found(long, cutoff=15) == [["truncated", "equal_sides"]]
+    assert found(long, cutoff=18) == [[]]
+
+
+LENGTHS = [(prompt, reply, cutoff) for prompt in (1, 7, 40, 100, 333) for reply in (1, 9, 50, 77) for cutoff in (16, 50, 99, 128)]
+
+
+@with_trainer
+def test_the_trainer_keeps_as_many_tokens_as_the_audit_reckons():
+    code = (
+        "import json, sys\n"
+        "from llamafactory.data.processor.processor_utils import infer_seqlen\n"
+        "print('KEPT', json.dumps([infer_seqlen(*lengths) for lengths in json.loads(sys.argv[1])]))\n"
+    )
+    done = subprocess.run([PYTHON, "-c", code, json.dumps(LENGTHS)], capture_output=True, text=True, check=False)
+    assert "KEPT" in done.stdout, done.stderr[-2000:]
+    assert json.loads(done.stdout.split("KEPT ")[1]) == [list(kept_lengths(*lengths)) for lengths in LENGTHS]
 
 
 def test_empty_replies_and_control_tokens():

@@ -1,6 +1,7 @@
 """Finding and loading the template folder: prompts and LLaMA-Factory settings are files, never Python."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -53,19 +54,27 @@ def prompts_hash(prompts: PromptSet) -> str:
 
 def render_training(folder: Path | None, name: str, slots: dict[str, object]) -> str:
     """The LLaMA-Factory YAML `name` of the template folder, filled."""
+    return _environment(folder, "llamafactory", _yaml_scalar).get_template(f"{name}.yaml.jinja").render(slots)
+
+
+def render_card(folder: Path | None, facts: dict[str, object]) -> str:
+    """The model card of the template folder, filled."""
+    return _environment(folder, "", lambda value: value).get_template("model_card.md.jinja").render(facts)
+
+
+def _environment(folder: Path | None, part: str, finalize: Callable[[object], object]) -> Environment:
     if folder is not None and not folder.is_dir():
         raise InputError(f"{folder}: no such template folder")
-    places = [str(place / "llamafactory") for place in ([folder] if folder else []) + [default_folder()]]
-    environment = Environment(
+    places = [str(place / part) for place in ([folder] if folder else []) + [default_folder()]]
+    return Environment(
         loader=FileSystemLoader(places),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - YAML, not HTML
-        finalize=_yaml_scalar,
+        autoescape=False,  # noqa: S701 - YAML and Markdown, not HTML
+        finalize=finalize,
     )
-    return environment.get_template(f"{name}.yaml.jinja").render(slots)
 
 
 def _yaml_scalar(value: object) -> object:

@@ -1,13 +1,17 @@
 """Training data in groups: all examples of a question in one optimiser step, lesson by lesson."""
 
 import json
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from dynamicrag_cli.adapters.files.jsonl import lines
+from dynamicrag_cli.adapters.trainers.mixing import MIX
 from dynamicrag_cli.adapters.trainers.registration import dataset_info
 from dynamicrag_cli.core.errors import UsageError
+from dynamicrag_cli.core.records import ChatExample
 from dynamicrag_cli.core.splits import unit_hash
 
 GROUPED = "grouped"
@@ -16,12 +20,18 @@ GROUPED = "grouped"
 Bad = Mapping[str, Container[str]]
 
 
-def write_sound(data: Path, datasets: list[str], folder: Path, bad: Bad, *, ranking: bool) -> None:
-    """The training files without the examples whose ids are in `bad`, by file stem."""
+def write_sound(
+    data: Path, datasets: list[str], folder: Path, bad: Bad, *, ranking: bool, mixed: Sequence[ChatExample] = ()
+) -> None:
+    """The training files, and what is mixed in, without the examples whose ids are in `bad`, by file stem."""
     folder.mkdir(exist_ok=True)
     for name in datasets:
         with (folder / f"{name}.jsonl").open("wb") as file:
             file.writelines(line for _, line in _sound(data, name, bad))
+    if mixed:
+        kept = [example for example in mixed if example.id not in bad.get(MIX, ())]
+        (folder / f"{MIX}.jsonl").write_bytes(b"".join(msgspec.json.encode(example) + b"\n" for example in kept))
+        datasets = [*datasets, MIX]
     (folder / "dataset_info.json").write_text(json.dumps(dataset_info(datasets, ranking=ranking)), encoding="utf-8")
 
 

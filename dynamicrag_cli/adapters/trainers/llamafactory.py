@@ -2,13 +2,17 @@
 
 import contextlib
 import json
+import math
 import os
 import re
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,19 @@ from dynamicrag_cli.core.errors import EngineError, MissingExtraError
 LOG = "train.log"
 _POLL_S = 0.5
 _PATIENCE_S = 30
+# As the parent sees it, and as a shell or torchrun passes it on.
+_SIGKILLED = (-9, 137)
+_KILLED = "killed from outside, most often for want of memory: lower --batch-size or --cutoff, or use --finetuning lora or freeze"
+_ADD = "the training environment lacks {0}: type make setup TRAIN_EXTRAS={0}, or install it there"
 # The last lines of a failed run that say what happened, most telling first, and what to type.
 _CAUSES = (
     (r"OutOfMemoryError|out of memory", "out of memory: lower --batch-size or --cutoff, or use --finetuning lora or freeze"),
+    (
+        r"(?i)No module named 'deepspeed'|deepspeed\S* is required|requires deepspeed|requires the .*deepspeed",
+        _ADD.format("deepspeed"),
+    ),
+    (r"(?i)No module named 'bitsandbytes'|bitsandbytes\S* is required|requires .*bitsandbytes", _ADD.format("bitsandbytes")),
+    (r"Your setup doesn't support bf16", "bfloat16 needs a GPU that has it: type --no-bf16, and --use-cpu where there is no GPU"),
     (r"Template .* does not exist", "LLaMA-Factory has no such chat template: see --template"),
     (
         r"Undefined dataset|Cannot find valid samples",
@@ -49,17 +63,62 @@ def find_cli(trainer: str) -> str:
     return found
 
 
-def environment(use_cpu: bool, gpus: int) -> dict[str, str]:
-    """The process environment: the CPU alone if asked for, torchrun where there are several GPUs."""
-    extra = {"DISABLE_VERSION_CHECK": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
-    if use_cpu:
-        extra["CUDA_VISIBLE_DEVICES"] = ""
-    else:
+@dataclass(frozen=True)
+class Machines:
+    """Where a training runs.
+
+    Attributes:
+        use_cpu: On the CPU alone, one process per node.
+        gpus: GPUs per node.
+        nodes: Machines that train together.
+        deepspeed: DeepSpeed shards the model; it needs torchrun for a single GPU too.
+        ray: Ray starts the processes, not torchrun.
+    """
+
+    use_cpu: bool = False
+    gpus: int = 1
+    nodes: int = 1
+    deepspeed: bool = False
+    ray: bool = False
+
+    @property
+    def workers(self) -> int:
+        """Processes in all."""
+        return self.nodes * (1 if self.use_cpu else self.gpus)
+
+    def variables(self, rank: int = 0) -> dict[str, str]:
+        """What LLaMA-Factory reads from the environment on node `rank`; the first node's address is MASTER_ADDR or its name."""
+        found = {"CUDA_VISIBLE_DEVICES": ""} if self.use_cpu else {}
+        if self.ray:
+            return {**found, "USE_RAY": "1"}
         # Without it LLaMA-Factory takes every GPU of the machine.
-        extra["NPROC_PER_NODE"] = str(gpus)
-        if gpus > 1:
-            extra["FORCE_TORCHRUN"] = "1"
-    return {**os.environ, **extra}
+        found["NPROC_PER_NODE"] = str(self.workers // self.nodes)
+        if self.workers > 1 or self.deepspeed:
+            found["FORCE_TORCHRUN"] = "1"
+        if self.nodes > 1:
+            found |= {"NNODES": str(self.nodes), "NODE_RANK": str(rank)}
+            found["MASTER_ADDR"] = os.environ.get("MASTER_ADDR") or socket.gethostname()
+            found["MASTER_PORT"] = os.environ.get("MASTER_PORT") or "29500"
+        return found
+
+
+def environment(machines: Machines, program: str) -> dict[str, str]:
+    """The process environment of the first node; LLaMA-Factory calls torchrun by name, so that of its own folder comes first."""
+    extra = {"DISABLE_VERSION_CHECK": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    path = f"{Path(program).parent.resolve()}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, **extra, **machines.variables(), "PATH": path}
+
+
+def commands(machines: Machines, program: str, settings: Path) -> list[str]:
+    """What starts the training by hand, one line per node (with Ray one for the whole cluster)."""
+    folder = Path(program).parent
+    path = {"PATH": f"{folder.resolve()}:$PATH"} if folder != Path() else {}
+    found = []
+    for rank in range(1 if machines.ray else machines.nodes):
+        variables = {"DISABLE_VERSION_CHECK": "1", **machines.variables(rank)}
+        typed = [*(f'{name}="{value}"' for name, value in path.items()), *(f"{n}={shlex.quote(v)}" for n, v in variables.items())]
+        found.append(" ".join([*typed, "llamafactory-cli", "train", shlex.quote(str(settings))]))
+    return found
 
 
 def run(trainer: str, arguments: list[str], folder: Path, env: dict[str, str], progress: Progress) -> None:
@@ -77,6 +136,7 @@ def run(trainer: str, arguments: list[str], folder: Path, env: dict[str, str], p
     """
     log = folder / LOG
     steps = folder / "trainer_log.jsonl"
+    n_earlier = len(_records(steps))
     with log.open("ab") as sink:
         start = sink.tell()
         # A session of its own: torchrun's workers are in the group too, and Ctrl-C reaches them through us alone.
@@ -87,15 +147,15 @@ def run(trainer: str, arguments: list[str], folder: Path, env: dict[str, str], p
             while process.poll() is None:
                 time.sleep(_POLL_S)
                 _follow(steps, progress)
+                _refuse_nan(steps, n_earlier, log)
         except BaseException:
             _end(process)
             raise
     _follow(steps, progress)
+    _refuse_nan(steps, n_earlier, log)
     if process.returncode:
-        raise EngineError(f"LLaMA-Factory failed (exit {process.returncode}): {cause_of(log, start)}\nLog: {log}")
-    curve = loss_curve(folder)
-    if curve and curve[-1][1] != curve[-1][1]:
-        raise EngineError(f"the loss became NaN; lower --learning-rate\nLog: {log}")
+        cause = _KILLED if process.returncode in _SIGKILLED else cause_of(log, start)
+        raise EngineError(f"LLaMA-Factory failed (exit {process.returncode}): {cause}\nLog: {log}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -130,6 +190,15 @@ def _follow(steps: Path, progress: Progress) -> None:
         last = records[-1]
         note = " ".join(f"{name} {last[name]:.3f}" for name in ("loss", "accuracy") if isinstance(last.get(name), float))
         progress(int(last.get("current_steps", 0)), int(last.get("total_steps", 0)), note)
+
+
+def _refuse_nan(steps: Path, n_earlier: int, log: Path) -> None:
+    """Stop a run whose loss is no number any more; every further step would be lost."""
+    for record in _records(steps)[n_earlier:]:
+        loss = record.get("loss")
+        if isinstance(loss, float) and not math.isfinite(loss):
+            step = record.get("current_steps")
+            raise EngineError(f"the loss became {loss} at step {step}; lower --learning-rate and start with --fresh\nLog: {log}")
 
 
 def _records(steps: Path) -> list[dict[str, Any]]:

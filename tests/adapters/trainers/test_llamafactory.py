@@ -1,11 +1,13 @@
 """Running llamafactory-cli: its environment, its steps, and the cause of its failure in one line."""
 
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
 from dynamicrag_cli.adapters.trainers import llamafactory
+from dynamicrag_cli.adapters.trainers.llamafactory import Machines
 from dynamicrag_cli.core.errors import EngineError, MissingExtraError
 
 
@@ -56,6 +58,9 @@ def test_a_failure_has_exit_code_cause_and_log(tmp_path: Path) -> None:
         ("ValueError: Undefined dataset x in dataset_info.json.", "no usable examples"),
         ("RuntimeError: Cannot find valid samples, check the data", "no usable examples"),
         ("OSError: org/x is not a local folder and is not a valid model", "see --model"),
+        ("ImportError: deepspeed>=0.10.0,<=0.18.8 is required for a normal functioning", "make setup TRAIN_EXTRAS=deepspeed"),
+        ("ModuleNotFoundError: No module named 'bitsandbytes'", "make setup TRAIN_EXTRAS=bitsandbytes"),
+        ("ValueError: Your setup doesn't support bf16/gpu.", "type --no-bf16"),
         ("KeyError: 'surprise'", "KeyError: 'surprise'"),
         ("just words", "see the log"),
         ("", "see the log"),
@@ -79,9 +84,47 @@ def test_a_program_that_is_nowhere_needs_the_extra() -> None:
 
 def test_the_environment_of_the_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEPT", "yes")
-    cpu, one, four = (llamafactory.environment(*given) for given in ((True, 4), (False, 1), (False, 4)))
+    given = (Machines(use_cpu=True, gpus=4), Machines(), Machines(gpus=4), Machines(deepspeed=True))
+    cpu, one, four, sharded = (llamafactory.environment(machines, "/elsewhere/bin/llamafactory-cli") for machines in given)
     assert cpu["KEPT"] == "yes"
     assert cpu["CUDA_VISIBLE_DEVICES"] == ""
     assert "FORCE_TORCHRUN" not in cpu
     assert "FORCE_TORCHRUN" not in one
     assert (four["FORCE_TORCHRUN"], four["NPROC_PER_NODE"]) == ("1", "4")
+    assert (sharded["FORCE_TORCHRUN"], sharded["NPROC_PER_NODE"]) == ("1", "1")
+    # LLaMA-Factory calls torchrun by name: it must be the one of its own environment.
+    assert four["PATH"].split(":")[0] == "/elsewhere/bin"
+
+
+def test_the_commands_of_two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    first, second = llamafactory.commands(Machines(gpus=8, nodes=2), "llamafactory-cli", Path("/run 1/train.yaml"))
+    assert first == (
+        "DISABLE_VERSION_CHECK=1 NPROC_PER_NODE=8 FORCE_TORCHRUN=1 NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 "
+        "llamafactory-cli train '/run 1/train.yaml'"
+    )
+    assert second == first.replace("NODE_RANK=0", "NODE_RANK=1")
+    monkeypatch.delenv("MASTER_ADDR")
+    assert f"MASTER_ADDR={socket.gethostname()} " in llamafactory.commands(Machines(nodes=2), "llamafactory-cli", Path("t"))[0]
+    assert llamafactory.commands(Machines(), "/v/bin/llamafactory-cli", Path("t")) == [
+        'PATH="/v/bin:$PATH" DISABLE_VERSION_CHECK=1 NPROC_PER_NODE=1 llamafactory-cli train t'
+    ]
+
+
+def test_ray_is_one_command_for_all_nodes() -> None:
+    machines = Machines(gpus=8, nodes=2, ray=True)
+    assert machines.workers == 16
+    assert llamafactory.commands(machines, "llamafactory-cli", Path("t")) == [
+        "DISABLE_VERSION_CHECK=1 USE_RAY=1 llamafactory-cli train t"
+    ]
+
+
+@pytest.mark.parametrize("loss", ["NaN", "Infinity"])
+def test_a_loss_that_is_no_number_stops_the_run_at_once(tmp_path: Path, loss: str) -> None:
+    line = f'{{"current_steps": 7, "total_steps": 9000, "loss": {loss}}}'
+    body = f"(folder / 'trainer_log.jsonl').write_text('{line}' + chr(10))\nimport time; time.sleep(600)"
+    with pytest.raises(EngineError, match=r"at step 7; lower --learning-rate and start with --fresh\nLog: .*train\.log"):
+        run(tmp_path, body)
+    # What an earlier run has left in the log does not stop the next one.
+    assert run(tmp_path, "pass")
