@@ -1,6 +1,7 @@
 """`drag eval`."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from dynamicrag_cli.core.identifiers import WELL_FORMED
 from dynamicrag_cli.core.metrics import METRICS
 from dynamicrag_cli.core.ranking import MATCHES
 from dynamicrag_cli.core.records import Prediction, Question, QuestionScores, RetrievedQuestion, extend
+from dynamicrag_cli.core.targets import score_order
 from dynamicrag_cli.stages.compare import comparison
 from dynamicrag_cli.stages.evaluate import Entails, Scored, averaged, collect, report, score
 from dynamicrag_cli.stages.ranking import evaluate_candidates
@@ -78,6 +80,9 @@ def eval_command(
     ranking: Annotated[
         bool, typer.Option("--ranking", help="Score the order of the chosen passages as retrieval is: recall@k, nDCG@k, MRR.")
     ] = False,
+    by_relevance: Annotated[
+        bool, typer.Option("--by-relevance", help="Rankings: candidates by a teacher's relevance, not in retrieval order.")
+    ] = False,
     match: Annotated[
         list[str] | None,
         typer.Option(
@@ -115,6 +120,8 @@ def eval_command(
     wanted = gold_questions(gold, split, dev_share, seed, limit)
     document: dict[str, Any] = {"gold": gold, "split": split}
     rows: list[QuestionScores] = []
+    if by_relevance and kind is Prediction:
+        raise UsageError("--by-relevance is about candidates; a prediction is ranked as it was chosen")
     if kind is Prediction and not ranking:
         scored = _answers(sources, wanted, list(metric or []), seed, _entails(nli, device))
         document["systems"] = [system.report for system in scored]
@@ -126,7 +133,8 @@ def eval_command(
     elif baseline or metric or nli or study:
         raise UsageError("--baseline, --study, --metric and --nli are about answers; candidates and --ranking have none")
     else:
-        document["systems"], rows = _rankings(sources, kind, wanted, at or [1, 5, 20], match or ["id"], seed)
+        order = _by_relevance if by_relevance else _as_chosen
+        document["systems"], rows = _rankings(sources, kind, wanted, at or [1, 5, 20], match or ["id"], seed, order)
     _show(document, len(wanted))
     if scores:
         _write(scores, b"".join(encoder.encode(row) + b"\n" for row in rows))
@@ -184,6 +192,7 @@ def _rankings(
     cutoffs: list[int],
     matches: list[str],
     seed: int,
+    order: Callable[[RetrievedQuestion], RetrievedQuestion],
 ) -> tuple[list[dict[str, Any]], list[QuestionScores]]:
     """Score rankings, a row per file and match: candidates in retrieval order, or chosen passages in the order of the choice."""
     rank_scores = registry.load("ranking metrics", "ranking", _EXTRAS)
@@ -191,7 +200,7 @@ def _rankings(
     for source in sources:
         if len(source.paths) > 1:
             raise UsageError(f"{source.name}: repeats are about answers; give one file per ranking")
-        records = [_as_chosen(record) for record in source.read(source.paths[0], kind)]
+        records = [order(record) for record in source.read(source.paths[0], kind)]
         for match in dict.fromkeys(matches):
             name = source.name if len({*matches}) == 1 else f"{source.name} ({match})"
             measure = partial(rank_scores, any_hit=match == "answer")
@@ -210,6 +219,15 @@ def _as_chosen(record: RetrievedQuestion) -> RetrievedQuestion:
         return record
     chosen = record.rollout.selection if record.rollout.status in WELL_FORMED else []
     made: RetrievedQuestion = extend(record, RetrievedQuestion, docs=chosen_docs(record, chosen), relevance=None)
+    return made
+
+
+def _by_relevance(record: RetrievedQuestion) -> RetrievedQuestion:
+    """The candidates in the order of a teacher's relevance."""
+    if record.relevance is None:
+        raise InputError(f"question {record.id!r} has no relevance, which drag rerank-teacher adds")
+    docs = [record.docs[position] for position in score_order(record.relevance.scores)]
+    made: RetrievedQuestion = extend(record, RetrievedQuestion, docs=docs, relevance=None)
     return made
 
 

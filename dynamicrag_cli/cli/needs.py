@@ -120,7 +120,7 @@ def _engine(name: str, settings: dict[str, Any]) -> str | None:
     weights = _weights(settings) if name == "reward" else {}
     uses = (
         name in ("sample", "infer", "rrpo")
-        or (name == "rerank-teacher" and settings.get("teacher") == "llm")
+        or (name == "rerank-teacher" and settings.get("teacher") in ("llm", "listwise"))
         or weights.get("judge")
     )
     return str(settings.get("engine")) if uses else None

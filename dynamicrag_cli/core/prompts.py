@@ -17,7 +17,7 @@ from dynamicrag_cli.core.neutral import neutralize
 from dynamicrag_cli.core.records import Candidate, Question
 from dynamicrag_cli.core.tasks import task_of
 
-PROMPTS = ("reranker", "generator", "relevance", "judge")
+PROMPTS = ("reranker", "generator", "relevance", "listwise", "judge")
 TEMPLATE_FILES = ("passage.jinja", *(f"{name}.{turn}.jinja" for name in PROMPTS for turn in ("system", "user")))
 
 
@@ -96,6 +96,10 @@ class PromptSet:
     def relevance(self, question: str, doc: Candidate) -> Chat:
         """The yes/no prompt of the `llm` teacher for one passage."""
         return self.render("relevance", question=self.clean(question), passage=self._passages([doc])[0])
+
+    def listwise(self, question: str, docs: Sequence[Candidate]) -> Chat:
+        """The prompt of the `listwise` teacher for one window; the reply is `[2] > [1] > …` over all of `docs`."""
+        return self.render("listwise", question=self.clean(question), passages=self._passages(docs))
 
     def judge(self, question: str, answers: Sequence[str], answer: str) -> Chat:
         """The judge's prompt for one answer; the reply is a number from 0 to 100."""

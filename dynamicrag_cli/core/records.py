@@ -86,13 +86,16 @@ class Question(Record, frozen=True, kw_only=True):
 class Relevance(Record, frozen=True, kw_only=True):
     """A teacher's relevance of every candidate: `scores` in [0, 1], shape (n_docs,), in the order of `docs`.
 
-    `threshold` is the teacher's recommended cut (None for a teacher whose scores only rank).
+    `threshold` is the teacher's recommended cut (None for a teacher whose scores only rank). A teacher that writes replies was
+    asked `n_calls` times for this question, and `n_malformed` replies were no whole ranking and had to be repaired.
     """
 
     teacher: str
     model: str | None
     scores: list[Unit]
     threshold: float | None = None
+    n_calls: int = 0
+    n_malformed: int = 0
 
 
 class RetrievedQuestion(Question, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ def pairs_of(record: RetrievedQuestion) -> list[Pair]:
 
 
 def label_with_teacher(
-    records: Sequence[RetrievedQuestion], teacher: Teacher, name: str, model: str | None, threshold: float
+    records: Sequence[RetrievedQuestion], teacher: Teacher, name: str, model: str | None, threshold: float | None
 ) -> list[Outcome]:
     """Score all candidates of all records in one call of the teacher; a record with an unusable score comes back as the error."""
     pairs = [pair for record in records for pair in pairs_of(record)]
@@ -27,7 +27,7 @@ def label_with_teacher(
     return [_scored(record, name, model, threshold, [next(scores) for _ in record.docs]) for record in records]
 
 
-def _scored(record: RetrievedQuestion, name: str, model: str | None, threshold: float, scores: list[float]) -> Outcome:
+def _scored(record: RetrievedQuestion, name: str, model: str | None, threshold: float | None, scores: list[float]) -> Outcome:
     if not all(0 <= score <= 1 for score in scores):
         return ValueError(f"the teacher gave a score outside [0, 1]: {scores}")
     return _labelled(record, name, model, threshold, scores)
@@ -46,6 +46,8 @@ def label_by_rule(
     return made
 
 
-def _labelled(record: RetrievedQuestion, name: str, model: str | None, threshold: float, scores: list[float]) -> LabelledQuestion:
+def _labelled(
+    record: RetrievedQuestion, name: str, model: str | None, threshold: float | None, scores: list[float]
+) -> LabelledQuestion:
     relevance = Relevance(teacher=name, model=model, scores=scores, threshold=threshold)
     return extend(record, LabelledQuestion, relevance=relevance)  # type: ignore[no-any-return]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.samples import prediction, question, read, write
+from tests.samples import labelled, prediction, question, read, write
 
 
 @pytest.fixture
@@ -192,6 +192,17 @@ def test_every_way_of_finding_is_a_row(drag, tmp_path: Path) -> None:
     assert rows == [("bm25 (id)", "id", 1.0), ("bm25 (title)", "title", 0.0), ("bm25 (answer)", "answer", 1.0)]
     assert "by gold id, or by gold title, or a passage that holds an answer" in done.err
     assert {row["system"] for row in read(tmp_path / "scores.jsonl")} == {row[0] for row in rows}
+
+
+def test_candidates_in_the_order_of_a_teacher(drag, gold: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ir_measures")
+    made = write(tmp_path / "labelled.jsonl", (labelled(number) for number in range(10)))
+    (system,) = report(drag("eval", made, "--gold", gold, "--by-relevance", "--at", 1))["systems"]
+    assert system["scores"]["ndcg@1"]["mean"] == 1.0
+    done = drag("eval", write(tmp_path / "bare.jsonl", [question(1)]), "--gold", gold, "--by-relevance")
+    assert (done.code, "has no relevance, which drag rerank-teacher adds" in done.err) == (4, True)
+    done = drag("eval", write(tmp_path / "p.jsonl", [prediction(1)]), "--gold", gold, "--by-relevance")
+    assert (done.code, "--by-relevance is about candidates" in done.err) == (2, True)
 
 
 def test_the_order_of_a_choice_is_a_ranking_too(drag, gold: Path, tmp_path: Path) -> None:

@@ -60,6 +60,16 @@ def test_the_bi_encoder_is_calibrated_on_train_questions_alone(drag, tmp_path: P
     assert (fits[0]["n_pairs"], fits[0]["n_gold"]) == (3 * n_train, n_train)
 
 
+def test_the_bi_encoder_ranks_without_gold_ids_if_told_so(drag, tmp_path: Path, tiny_encoder: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [question(1, gold_passage_ids=None)])
+    call = ("rerank-teacher", source, "-o", tmp_path / "out.jsonl", "--teacher", "bi-encoder", "--model", tiny_encoder)
+    done = drag(*call, "--no-calibrate")
+    assert done.code == 0, done.err
+    (record,) = read(tmp_path / "out.jsonl")
+    assert "threshold" not in record["relevance"]
+    assert len({*record["relevance"]["scores"]}) == 3
+
+
 def test_the_bi_encoder_without_gold_ids_or_from_stdin_says_what_to_use(drag, tmp_path: Path, tiny_encoder: Path) -> None:
     records = [question(1, gold_passage_ids=None)]
     call = ("--teacher", "bi-encoder", "--model", tiny_encoder)
@@ -80,10 +90,29 @@ def test_the_llm_teacher_asks_the_engine(drag, source: Path, tmp_path: Path) -> 
     assert scores["p-Passau"] != scores["p-Ulm"]
 
 
+def test_the_listwise_teacher_ranks_through_an_engine_and_counts_its_calls(drag, source: Path, tmp_path: Path) -> None:
+    fake = script(
+        tmp_path / "fake.json", default="[2] > [1]", **{"number 2 lies": ["I cannot"], "number 3 lies": {"error": "boom"}}
+    )
+    call = ("rerank-teacher", source, "-o", tmp_path / "out.jsonl", "--teacher", "listwise", "--engine", "fake", "--model", fake)
+    done = drag(*call, "--window", 2, "--stride", 1, "--max-reject-rate", 0.2)
+    assert done.code == 0, done.err
+    records = {record["id"]: record["relevance"] for record in read(tmp_path / "out.jsonl")}
+    # Three passages a b c: the window [b c] gives a c b, the window [a c] gives c a b.
+    assert records["q-1"]["scores"] == pytest.approx([2 / 3, 1 / 3, 1])
+    assert (records["q-1"].get("threshold"), records["q-1"]["n_calls"], "n_malformed" in records["q-1"]) == (None, 2, False)
+    assert records["q-2"]["scores"] == pytest.approx([1, 2 / 3, 1 / 3])
+    assert "q-3" not in records
+    notes = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())["notes"]
+    assert notes == {"calls of the model": 14, "malformed replies, repaired": 2}
+
+
 def test_wrong_calls(drag, source: Path, tmp_path: Path) -> None:
     assert drag("rerank-teacher", source).code == 2
     assert drag("rerank-teacher", source, "--teacher", "llm").code == 2
     assert drag("rerank-teacher", source, "--teacher", "gold", "--threshold", 1.5).code == 2
+    apart = drag("rerank-teacher", source, "--teacher", "listwise", "--model", "m", "--window", 5, "--stride", 6)
+    assert (apart.code, "--stride 6 is larger than --window 5" in apart.err) == (2, True)
     unscored = drag("rerank-teacher", source, "--teacher", "monot5", "--model", tmp_path / "nowhere")
     assert (unscored.code, unscored.error) == (4, None)
 

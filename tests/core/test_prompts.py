@@ -62,6 +62,7 @@ def chats():
     made = {
         "reranker": prompts.reranker(asked.question, passages),
         "relevance": prompts.relevance(asked.question, passages[0]),
+        "listwise": prompts.listwise(asked.question, passages),
         "judge": prompts.judge(asked.question, ["Donaueschingen", "Black Forest"], "In the\nBlack Forest"),
         "generator_no_passages": prompts.generator(asked, []),
     }

@@ -42,6 +42,11 @@ def test_the_fit_is_monotone_and_tells_gold_from_other_passages(teacher: BiEncod
     assert scores == pytest.approx(1 / (1 + np.exp(-(facts["slope"] * truth + facts["offset"]))), abs=1e-3)
 
 
+def test_without_a_fit_the_cosine_is_only_moved_into_range(teacher: BiEncoder) -> None:
+    assert teacher.relevance(PAIRS) == pytest.approx((1 + cosines(teacher, PAIRS)) / 2, abs=1e-4)
+    assert teacher.threshold is None
+
+
 def test_labels_that_fall_with_the_cosine_turn_the_slope(teacher: BiEncoder) -> None:
     truth = cosines(teacher, PAIRS)
     assert teacher.calibrate(PAIRS, [bool(value < np.median(truth)) for value in truth])["slope"] < 0
