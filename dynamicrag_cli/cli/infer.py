@@ -1,29 +1,25 @@
 """`drag infer`."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
-from rich.panel import Panel
-from rich.text import Text
 
 from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
-from dynamicrag_cli.cli.console import err, json_text, one_line, printable, say, write_stdout
-from dynamicrag_cli.cli.index import open_index
+from dynamicrag_cli.cli.asking import Process, answer_one
 from dynamicrag_cli.cli.models import engine_settings, open_pair, open_ranker, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.engine import SamplingOptions
-from dynamicrag_cli.core.errors import EngineError, UsageError
-from dynamicrag_cli.core.identifiers import STATUSES, WELL_FORMED
-from dynamicrag_cli.core.records import Prediction, Question, RetrievedQuestion
+from dynamicrag_cli.core.errors import UsageError
+from dynamicrag_cli.core.records import Prediction, RetrievedQuestion
 from dynamicrag_cli.core.selectors import LLM_SELECTOR, MODEL_SELECTORS, parse_selector
 from dynamicrag_cli.core.splits import split_of
 from dynamicrag_cli.core.tasks import DEFAULT_TASK, TASKS
-from dynamicrag_cli.stages import retrieve, rollouts
+from dynamicrag_cli.stages import rollouts
 from dynamicrag_cli.stages.outcome import Outcome
 from dynamicrag_cli.stages.windows import Limits, first_candidates
 
@@ -119,21 +115,21 @@ def infer(
     limits = Limits(window, window_tokens) if window or window_tokens else None
     drawing = SamplingOptions(1, temperature, top_p, max_selection_tokens, seed)
 
-    def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
+    def prepare() -> Process:
         policy, answerer = open_pair(ctx, engine, model if uses_model else None, reader or model, replies)
         own, others = (prompts_for(templates, (e or answerer).control_tokens) for e in (policy, answerer))
         ranker = open_ranker(chosen, str(selector_model), device, stop_bias) if chosen.name in MODEL_SELECTORS else None
 
-        def process(records: list[RetrievedQuestion]) -> Sequence[Outcome]:
+        def process(records: list[RetrievedQuestion], watcher: rollouts.Watcher | None = None) -> Sequence[Outcome]:
             first = [first_candidates(record, top_n) for record in records]
-            return rollouts.infer(first, chosen, policy, answerer, own, others, drawing, ranker, limits)
+            return rollouts.infer(first, chosen, policy, answerer, own, others, drawing, ranker, limits, watcher)
 
         return process
 
     if question is not None and (source is not None or output != "-"):
         raise UsageError("--question answers one question on stdout; leave IN and -o away")
     if question is not None:
-        _one_question(question, dataset, index or [], top_k, prepare, as_json=as_json)
+        answer_one(question, dataset, index or [], top_k, prepare, as_json=as_json)
         return
     if source is None:
         raise UsageError("give IN, a file of candidates, or --question TEXT --index DIR")
@@ -155,40 +151,3 @@ _decoder = msgspec.json.Decoder(Prediction)
 def _status(line: bytes) -> Iterable[str]:
     rollout = _decoder.decode(line).rollout
     return (f"selection: {rollout.status}", *["window: no choice, its first half went on"] * rollout.n_fallbacks)
-
-
-def _one_question(
-    text: str,
-    dataset: str,
-    indexes: list[Path],
-    top_k: int,
-    prepare: Callable[[], Callable[[list[Any]], Sequence[Outcome]]],
-    *,
-    as_json: bool,
-) -> None:
-    """Retrieve, choose and answer for a person (or, with `as_json`, for a program)."""
-    if not indexes:
-        raise UsageError("--question needs --index DIR, made by: drag index CORPUS -o DIR")
-    if not text.strip():
-        raise UsageError("the question is empty")
-    asked = Question(id="question", question=text, answers=[], dataset=dataset)
-    (record,) = retrieve.retrieve([asked], [open_index(folder) for folder in indexes], top_k)
-    with err.status("choosing and answering"):
-        (outcome,) = prepare()([record])
-    if not isinstance(outcome, Prediction):
-        raise EngineError(str(outcome))
-    if as_json:
-        write_stdout(json_text(outcome))
-        return
-    by_id = {doc.id: (rank, doc) for rank, doc in enumerate(outcome.docs, start=1)}
-    for number, name in enumerate(outcome.rollout.selection, start=1):
-        rank, doc = by_id[name]
-        title = Text(f" {number}. {one_line(doc.title or doc.id)} (retrieved as {rank} of {len(outcome.docs)}) ")
-        err.print(Panel(Text(printable(doc.text)), title=title, title_align="left"))
-    if outcome.rollout.status not in WELL_FORMED:
-        say(f"malformed reply of the reranker ({STATUSES[outcome.rollout.status]}): {outcome.rollout.raw!r}")
-    elif not outcome.rollout.selection:
-        say("no passage chosen")
-    if outcome.rollout.answer is None:
-        raise EngineError("no answer: the reply names no passage; is --model trained to select (drag train sft)?")
-    write_stdout(printable(outcome.rollout.answer))

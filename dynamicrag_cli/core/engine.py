@@ -4,8 +4,8 @@ An engine takes all requests it is given at once and answers all of them: batchi
 completions with `error` set; an engine raises `EngineError` only when it cannot go on at all.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dynamicrag_cli.core.grammar import Constraint
@@ -16,12 +16,14 @@ from dynamicrag_cli.core.prompts import Chat
 class ChatRequest:
     """One prompt. `key` identifies it for seeding: sampled text depends on (seed, key, sample number), not on the batch.
 
-    With a `constraint` the reply is one of its closed set, if the engine `constrains`; other engines ignore it.
+    With a `constraint` the reply is one of its closed set, if the engine `constrains`; other engines ignore it. `on_text` is told
+    the reply so far while it is written, by engines that can; it changes no reply.
     """
 
     key: str
     chat: Chat
     constraint: Constraint | None = None
+    on_text: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ STATUSES: dict[str, str] = {
     "failed": "the engine gave no reply",
 }
 
-_WELL_FORMED_LIST = re.compile(r"\[\d+\](?:, \[\d+\])*")
+_WELL_FORMED_LIST = re.compile(r"\[[0-9]+\](?:, \[[0-9]+\])*")
 _BRACKETED = re.compile(r"\[\s*(\d+(?:\s*,\s*\d+)*)\s*\]")
 _BARE_LIST = re.compile(r"\d+(?:\s*[,;>\s]\s*\d+)*\s*\.?")
 # Longer than any number of candidates; longer digit strings are all equally out of range.

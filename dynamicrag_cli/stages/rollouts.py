@@ -6,6 +6,7 @@ Both steps hand an engine everything at once. Equal selections of one question a
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from dynamicrag_cli.core.engine import ChatRequest, Completion, Engine, SamplingOptions
 from dynamicrag_cli.core.errors import InputError
@@ -19,6 +20,18 @@ from dynamicrag_cli.stages.outcome import Outcome
 from dynamicrag_cli.stages.windows import Limits, Pool, narrow
 
 Ranker = Callable[[Sequence[RetrievedQuestion]], Sequence[Positions]]
+
+
+class Watcher(Protocol):
+    """Who wants to see a question while it is worked on."""
+
+    def chosen(self, record: RetrievedQuestion, rollout: Rollout) -> None:
+        """Told of a selection before it is answered."""
+        ...
+
+    def text(self, answer: str) -> None:
+        """Told the answer so far, as `ChatRequest.on_text` is."""
+        ...
 
 
 def select_with_model(
@@ -112,6 +125,7 @@ def answer(
     reader: Engine,
     prompts: PromptSet,
     seed: int = 0,
+    on_text: Callable[[str], None] | None = None,
 ) -> list[list[Rollout]]:
     """The rollouts with greedy answers of the reader; each distinct selection of a question is answered once.
 
@@ -130,7 +144,7 @@ def answer(
             max_new_tokens,
         )
         keys = [f"answer:{records[index].id}:{','.join(selection)}" for index, selection in jobs]
-        requests = [ChatRequest(key, shown.chat) for key, shown in zip(keys, fitted, strict=True)]
+        requests = [ChatRequest(key, shown.chat, on_text=on_text) for key, shown in zip(keys, fitted, strict=True)]
         answers = reader.chat(requests, SamplingOptions(max_new_tokens=max_new_tokens, seed=seed))
         replies.update({job: (shown, group[0]) for job, shown, group in zip(jobs, fitted, answers, strict=True)})
     return [
@@ -236,18 +250,22 @@ def infer(
     options: SamplingOptions,
     ranker: Ranker | None = None,
     limits: Limits | None = None,
+    watcher: Watcher | None = None,
 ) -> list[Outcome]:
     """`infer`: one selection (see `choose`) and its answer per question; what the selector cannot serve is the error."""
     chosen = choose(records, selector, policy, policy_prompts, options, ranker, limits)
     served = [(record, made) for record, made in zip(records, chosen, strict=True) if isinstance(made, Rollout)]
-    groups = answer([record for record, _ in served], [[made] for _, made in served], reader, reader_prompts, options.seed)
-    answered = iter(groups)
+    if watcher is not None:
+        for record, made in served:
+            watcher.chosen(record, made)
+    usable, groups = [record for record, _ in served], [[made] for _, made in served]
+    answered = iter(answer(usable, groups, reader, reader_prompts, options.seed, watcher.text if watcher else None))
     return [
-        made if isinstance(made, InputError) else predicted(record, next(answered)[0], selector)
+        made if isinstance(made, InputError) else _predicted(record, next(answered)[0], selector)
         for record, made in zip(records, chosen, strict=True)
     ]
 
 
-def predicted(record: RetrievedQuestion, rollout: Rollout, selector: Selector) -> Outcome:
+def _predicted(record: RetrievedQuestion, rollout: Rollout, selector: Selector) -> Outcome:
     """The answered selection as a prediction, or the engine's error."""
     return _failure([rollout]) or extend(record, Prediction, rollout=rollout, selector=str(selector))

@@ -21,8 +21,8 @@ def test_a_person_reads_the_answer_on_stdout_and_the_passages_on_stderr(drag, to
     assert done.code == 0, done.err
     assert done.out == b"the lion\n"
     assert "1. " in done.err
-    assert "(retrieved as 2 of 5)" in done.err
-    assert done.err.index("retrieved as 2 of 5") < done.err.index("2. Lion (retrieved as 1 of 5)")
+    assert "(retrieved as 2 of 5, score " in done.err
+    assert done.err.index("retrieved as 2 of 5") < done.err.index("2. Lion (retrieved as 1 of 5, score")
 
 
 def test_a_person_can_read_the_whole_passage(drag, toy_bm25: Path, fake: Path) -> None:

@@ -3,6 +3,7 @@ import pytest
 from dynamicrag_cli.adapters.engines.fake import FakeEngine
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.core.engine import Completion, SamplingOptions
+from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.records import Prediction, Rollout, SampledQuestion
 from dynamicrag_cli.core.selectors import parse_selector
 from dynamicrag_cli.stages.rollouts import answer, infer, sample, select_by_rule, select_with_model
@@ -223,3 +224,25 @@ def test_another_order_is_what_is_read_and_what_is_kept():
 def test_the_order_of_a_model_can_be_reversed_too():
     (made,) = predict([retrieved("abc")], "llm,reversed", policy=says("[3], [1]"))
     assert (made.rollout.selection, made.rollout.raw) == (["a", "c"], "[3], [1]")
+
+
+def test_a_watcher_sees_the_choice_before_it_is_answered_and_hears_the_answer() -> None:
+    seen: list[tuple[str, object]] = []
+
+    class Watching:
+        def chosen(self, record, made) -> None:
+            seen.append((record.id, made.selection))
+
+        def text(self, answer: str) -> None:
+            seen.append(("text", answer))
+
+    def read(request, _sample: int) -> str:
+        request.on_text("Donau")
+        return GOLD
+
+    arguments = (parse_selector("gold"), None, ScriptedEngine(read), PROMPTS, PROMPTS, SamplingOptions())
+    records = [retrieved("ab", gold_passage_ids=["b"]), retrieved("ab", id="q-2")]
+    made = infer(records, *arguments, watcher=Watching())
+    assert seen == [("q-1", ["b"]), ("text", "Donau")]
+    assert made[0].rollout.answer == GOLD
+    assert isinstance(made[1], InputError)

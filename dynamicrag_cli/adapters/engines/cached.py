@@ -119,6 +119,7 @@ class CachedEngine:
         return [[replies[key]] * options.n for key in keys]
 
     def _key(self, request: ChatRequest, options: SamplingOptions) -> bytes:
+        # The repr of a request leaves out who listens to it.
         text = repr((self.caller, replace(request, key=""), options))
         return hashlib.sha256(text.encode()).digest()
 

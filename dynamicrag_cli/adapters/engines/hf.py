@@ -143,6 +143,8 @@ class HfEngine:
                     reasons[row], live[row] = "stop", False
                 else:
                     tokens[row].append(token)
+                    if tell := requests[row // n].on_text:
+                        tell(self.tokenizer.decode(tokens[row], skip_special_tokens=True))
             if not live.any() or step == options.max_new_tokens - 1:
                 break
             mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)

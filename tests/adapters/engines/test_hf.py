@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -252,3 +253,16 @@ def test_scoring_a_prompt_over_the_context_does_not_pass_in_silence(tiny_lm: Pat
     (over, under) = short.score([long, ChatRequest("x", Chat("s", "u"))], ["Yes", "No"])
     assert all(math.isnan(value) for value in over)
     assert all(value < 0 for value in [*under, *fits[0]])
+
+
+def test_a_request_hears_its_reply_grow_and_gets_the_same_one(engine: HfEngine) -> None:
+    heard: dict[str, list[str]] = {request.key: [] for request in REQUESTS[:2]}
+    asked = [replace(request, on_text=heard[request.key].append) for request in REQUESTS[:2]]
+    options = SamplingOptions(max_new_tokens=6)
+    groups = engine.chat(asked, options)
+    assert groups == engine.chat(REQUESTS[:2], options)
+    for request, (completion,) in zip(REQUESTS[:2], groups, strict=True):
+        pieces = heard[request.key]
+        assert pieces[-1].strip() == completion.text
+        assert len(pieces) == completion.n_new_tokens - (completion.finish_reason == "stop") > 1
+        assert all(len(later) >= len(earlier) for earlier, later in pairwise(pieces))
