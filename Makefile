@@ -30,6 +30,8 @@ QUESTIONS := $(strip $(call setting,questions))
 ROWS := $(strip $(call setting,rows))
 DENSE := $(shell grep -q '^  dense:' $(CONFIG) 2>/dev/null && echo $(RUN)/dense/manifest.json)
 MODELS := $(if $(filter models/%,$(call setting,model) $(call setting,encoder)),models/.fetched)
+# Workers of the stages that run models: one per GPU; WORKERS=1 with `gpus: 8` in the pipeline file is one copy of a large model.
+WORKERS ?= $(GPUS)
 # A pipeline with a small reranker (make rrpo) has no LLM to train; it makes its reference first if it says how.
 SMALL := $(shell grep -q '^  rrpo:' $(CONFIG) 2>/dev/null && echo yes)
 REFERENCE := $(shell grep -q '^  reranker:' $(CONFIG) 2>/dev/null && echo $(RUN)/reranker/manifest.json)
@@ -44,6 +46,23 @@ READY := $(VENV)/.ready$(EXTRAS:%=-%)
 TRAIN_SETUP := $(TRAIN_VENV)/.ready$(subst $(space),,$(TRAIN_EXTRAS:%=-%))
 # Whoever brings a trainer of their own (DRAG_TRAINER) needs no second environment.
 TRAIN_READY := $(if $(filter $(TRAIN_VENV)/%,$(DRAG_TRAINER)),$(TRAIN_SETUP))
+
+comma := ,
+# The GPUs of each worker, as in 0 1 2 3 or, for two workers, 0,1 2,3; those of CUDA_VISIBLE_DEVICES if it is set.
+CARDS = $(shell echo $(or $(subst $(comma), ,$(CUDA_VISIBLE_DEVICES)),$$(seq 0 $$(($(GPUS) - 1)))) | xargs -n $$(($(GPUS) / $(WORKERS))) | tr ' ' ,)
+PARTS = $(@:$(RUN)/%.jsonl=$(RUN)/shards/%)
+
+# $(call spread,COMMAND,INPUT,OPTIONS): one worker, or WORKERS of them, each with its shard, whose parts merge proves to be the whole.
+# Ctrl-C and TERM reach every worker and are waited for.
+define spread
+$(if $(filter 1,$(WORKERS)),$(DRAG) $(1) $(2) -o $@ $(3) $(WITH) $(ANEW),@mkdir -p $(PARTS)
+$(if $(word $(WORKERS),$(CARDS)),,$(error WORKERS=$(WORKERS), but the GPUs are $(or $(CUDA_VISIBLE_DEVICES),$(GPUS))))trap wait INT; \
+trap 'kill $$(jobs -p); wait' TERM; \
+$(foreach i,$(shell seq $(WORKERS)),CUDA_VISIBLE_DEVICES=$(word $(i),$(CARDS)) $(DRAG) $(1) $(2) -o $(PARTS)/$(i)-of-$(WORKERS).jsonl --shard $(i)/$(WORKERS) $(3) $(WITH) $(ANEW) \
+  2> >(sed 's/^/[$(i)] /' >&2) & \
+)for job in $$(jobs -p); do wait $$job || failed=$$?; done; exit $$failed
+$(DRAG) merge $(PARTS)/{1..$(WORKERS)}-of-$(WORKERS).jsonl -o $@ --against $(2) --max-reject-rate 1)
+endef
 
 .PHONY: FORCE help setup models demo all check test test-slow faults bench-eval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
 
@@ -126,7 +145,7 @@ $(RUN)/candidates.jsonl: $(QUESTIONS) $(RUN)/bm25/manifest.json $(DENSE) $(CONFI
 	$(DRAG) retrieve $(QUESTIONS) -o $@ --index $(RUN)/bm25 $(if $(DENSE),--index $(RUN)/dense) $(WITH) $(ANEW)
 
 $(RUN)/labelled.jsonl: $(RUN)/candidates.jsonl $(CONFIG) $(MODELS)
-	$(DRAG) rerank-teacher $< -o $@ $(WITH) $(ANEW)
+	$(call spread,rerank-teacher,$<)
 
 $(RUN)/bc/manifest.json: $(RUN)/labelled.jsonl $(CONFIG)
 	$(DRAG) build-bc $< -o $(RUN)/bc $(WITH) $(ANEW)
@@ -135,10 +154,10 @@ $(RUN)/sft/manifest.json: $(RUN)/bc/manifest.json $(CONFIG) | $(TRAIN_READY)
 	$(DRAG) train sft --data $(RUN)/bc -o $(RUN)/sft --gpus $(GPUS) $(WITH) $(ANEW)
 
 $(RUN)/sampled.jsonl: $(RUN)/bc/manifest.json $(RUN)/sft/manifest.json $(CONFIG)
-	$(DRAG) sample $(RUN)/bc/dpo_pool.jsonl -o $@ $(WITH) $(ANEW)
+	$(call spread,sample,$(RUN)/bc/dpo_pool.jsonl)
 
 $(RUN)/rewarded.jsonl: $(RUN)/sampled.jsonl $(CONFIG)
-	$(DRAG) reward $< -o $@ $(WITH) $(ANEW)
+	$(call spread,reward,$<)
 
 $(RUN)/dpo-data/manifest.json: $(RUN)/rewarded.jsonl $(CONFIG)
 	$(DRAG) build-dpo $< -o $(RUN)/dpo-data $(WITH) $(ANEW)
@@ -156,7 +175,7 @@ $(RUN)/rrpo/manifest.json: $(RUN)/candidates.jsonl $(REFERENCE) $(CONFIG)
 	$(DRAG) train rrpo --data $< -o $(RUN)/rrpo $(WITH) $(ANEW) --variant stop
 
 $(RUN)/predictions/%.jsonl: $(POOL) $(TRAINED) $(CONFIG)
-	$(DRAG) infer $< -o $@ $(WITH) $(ANEW) --variant $*
+	$(call spread,infer,$<,--variant $*)
 
 # The table is printed every time; everything before it only when something changed.
 $(RUN)/report.json: $(ROWS:%=$(RUN)/predictions/%.jsonl) $(QUESTIONS) $(CONFIG) FORCE
