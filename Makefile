@@ -64,7 +64,7 @@ $(foreach i,$(shell seq $(WORKERS)),CUDA_VISIBLE_DEVICES=$(word $(i),$(CARDS)) $
 $(DRAG) merge $(PARTS)/{1..$(WORKERS)}-of-$(WORKERS).jsonl -o $@ --against $(2) --max-reject-rate 1)
 endef
 
-.PHONY: FORCE help setup models demo all check test test-slow faults bench-eval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
+.PHONY: FORCE help setup models demo all check test test-slow faults bench-eval bench-retrieval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -207,6 +207,9 @@ faults: $(READY) ## Kill record stages at random moments until they are done, an
 
 bench-eval: $(READY) ## What scoring costs against reading the file (minutes)
 	$(VENV)/bin/python -m benchmarks.eval
+
+bench-retrieval: $(READY) models ## Retrieval against bare libraries, kinds of index up to 1M vectors; needs DRAG_DATA (hours; SIZES=100000)
+	$(VENV)/bin/python -m benchmarks.retrieval $(if $(SIZES),--sizes $(SIZES))
 
 clean: ## Delete the run folder of CONFIG
 	rm -rf $(RUN)

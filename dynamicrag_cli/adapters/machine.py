@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import warnings
 from collections.abc import Collection
@@ -87,6 +88,16 @@ def memory() -> tuple[int, int]:
         return total, int(found.group(1)) * 1024 if found else 0
     except OSError:
         return total, page * os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
+
+
+def gpu_memory() -> int:
+    """Bytes of memory of all NVIDIA GPUs as their own program tells them, without torch; 0 where there is none."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return 0
+    call = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    told = subprocess.run(call, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603
+    return sum(int(line) * 2**20 for line in told.stdout.split() if line.isdecimal())
 
 
 def packages(needed: Collection[str]) -> list[Fact]:

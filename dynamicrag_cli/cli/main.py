@@ -19,6 +19,7 @@ from dynamicrag_cli.cli import (
     index,
     infer,
     merge,
+    plan,
     report,
     rerank_teacher,
     retrieve,
@@ -87,6 +88,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "schema": schema.schema,
     "convert": convert.convert,
     "show": show.show,
+    "plan": plan.plan_command,
     "doctor": doctor.doctor,
 }
 for _name, _function in _COMMANDS.items():

@@ -1,0 +1,301 @@
+"""What retrieval costs: dense and BM25 against bare libraries, kinds of dense index by size, and one question to a large index.
+
+    DRAG_DATA=data .venv/bin/python -m benchmarks.retrieval [--sizes 100000,300000,1000000] [--parts dense,bm25,presets,open]
+
+It reads `corpus/passages.jsonl.gz` and `questions/*.jsonl.gz` of DRAG_DATA and keeps indexes and vectors in `--cache`, so a
+second run encodes nothing (45k passages take a quarter of an hour on two cores). Prints Markdown tables. Large corpora are
+copies of the real vectors with noise added, so that recall means something; questions are real. Whatever is asked for its memory
+runs in a process of its own.
+"""
+
+import gzip
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.runner import seconds
+
+TOP_K = 50
+TURNS = 3
+FULL = 21_000_000
+# Length of the noise on a copy of a unit vector: copies lie about as far apart as passages of one article.
+NOISE = 0.4
+KINDS = ("flat", "fp16", "sq8", "ivf", "ivfpq", "hnsw", "scan")
+
+
+def drag(*arguments: object) -> None:
+    """Run `drag` in this process."""
+    from dynamicrag_cli.cli.main import app
+
+    app([str(argument) for argument in arguments], standalone_mode=False)
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A Markdown table."""
+    print(f"\n{title}\n\n| {' | '.join(headings)} |\n|{'---|' * len(headings)}")
+    for row in rows:
+        print(f"| {' | '.join(str(cell) for cell in row)} |")
+
+
+def prepare(data: Path, cache: Path, model: str, passages: int, questions: int) -> None:
+    """The corpus, the questions, both indexes and the vectors of the questions, unless they are there."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with gzip.open(data / "corpus/passages.jsonl.gz", "rt", encoding="utf-8") as file:
+        lines = [line for line, _ in zip(file, range(passages or sys.maxsize), strict=False)]
+    write_if_other(cache / "corpus.jsonl", "".join(lines))
+    asked: dict[str, str] = {}
+    for path in sorted((data / "questions").glob("*.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            asked.update((json.loads(line)["question"], line) for line in file)
+    # Every so-many-th, so that all sets are asked.
+    chosen = list(asked.values())[:: max(len(asked) // questions, 1)][:questions]
+    records = [
+        json.dumps({"id": f"q{i}", "question": json.loads(line)["question"], "answers": []}) for i, line in enumerate(chosen)
+    ]
+    write_if_other(cache / "questions.jsonl", "\n".join(records) + "\n")
+    drag("index", cache / "corpus.jsonl", "-o", cache / "bm25")
+    drag("index", cache / "corpus.jsonl", "-o", cache / "dense", "--retriever", "dense", "--model", model)
+    from dynamicrag_cli.cli.index import open_index
+
+    index = open_index(cache / "dense", "cpu")
+    np.save(cache / "questions.npy", index.encoder.encode(texts(cache), normalize_embeddings=True, show_progress_bar=False))
+
+
+def write_if_other(path: Path, content: str) -> None:
+    """Write a file unless it holds this."""
+    if not path.exists() or path.read_text(encoding="utf-8") != content:
+        path.write_text(content, encoding="utf-8")
+
+
+def texts(cache: Path) -> list[str]:
+    """The questions."""
+    return [json.loads(line)["question"] for line in (cache / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def write_found(path: Path, cache: Path, store: Any, found: Iterator[tuple[Any, Any]]) -> None:
+    """Write the JSONL that `drag retrieve` writes, from rows and scores of each question."""
+    import msgspec
+
+    encoder = msgspec.json.Encoder()
+    with path.open("wb") as file:
+        for number, (question, (rows, scores)) in enumerate(zip(texts(cache), found, strict=True)):
+            passages = store.get([int(row) for row in rows if row >= 0])
+            docs = [
+                {"id": p.id, "title": p.title, "text": p.text, "score": float(s)} for p, s in zip(passages, scores, strict=False)
+            ]
+            record = {"id": f"q{number}", "question": question, "answers": [], "dataset": "qa", "docs": docs}
+            file.write(encoder.encode(record) + b"\n")
+
+
+def compare(title: str, cache: Path, ways: dict[str, Callable[[], None]], base: str) -> None:
+    """Time several ways in turns, all with loading, and print the best of each against `base`."""
+    taken = {name: min(seconds(call) for _ in range(TURNS)) for name, call in ways.items()}
+    n = len(texts(cache))
+    rows = [(name, f"{took:.1f}", f"{n / took:.0f}", f"{taken[base] / took:.2f}") for name, took in taken.items()]
+    print_table(f"{title}, {n} questions, best of {TURNS}:", ("", "s", "questions/s", f"against {base}"), rows)
+
+
+def dense(cache: Path, model: str) -> None:
+    """`drag retrieve` against a loop over questions, and against encoder and FAISS in bulk."""
+    import faiss
+    from sentence_transformers import SentenceTransformer
+
+    from dynamicrag_cli.adapters.retrievers.store import PassageStore
+
+    def opened() -> tuple[Any, Any, Any]:
+        encoder = SentenceTransformer(model, device="cpu")
+        return encoder, faiss.read_index(str(cache / "dense/dense.faiss")), PassageStore(cache / "dense")
+
+    def found(encoder: Any, index: Any, questions: list[str]) -> Iterator[tuple[Any, Any]]:
+        scores, rows = index.search(encoder.encode(questions, normalize_embeddings=True, show_progress_bar=False), TOP_K)
+        return zip(rows, scores, strict=True)
+
+    def naive() -> None:
+        encoder, index, store = opened()
+        write_found(cache / "naive.jsonl", cache, store, (next(found(encoder, index, [text])) for text in texts(cache)))
+
+    def bulk() -> None:
+        encoder, index, store = opened()
+        write_found(cache / "bulk.jsonl", cache, store, found(encoder, index, texts(cache)))
+
+    def ours() -> None:
+        call = ("retrieve", cache / "questions.jsonl", "-o", cache / "ours.jsonl", "--index", cache / "dense", "--fresh")
+        drag(*call, "--top-k", TOP_K, "--device", "cpu")
+
+    compare("Dense", cache, {"one by one": naive, "bulk": bulk, "drag retrieve": ours}, "bulk")
+
+
+def bm25(cache: Path) -> None:
+    """`drag retrieve` against bm25s in bulk, and the memory of an opened index."""
+    import bm25s
+    import Stemmer
+
+    from dynamicrag_cli.adapters.retrievers.store import PassageStore
+
+    def bare() -> None:
+        index = bm25s.BM25.load(str(cache / "bm25/bm25"), mmap=True, load_vocab=True)
+        words = bm25s.tokenize(texts(cache), stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False)
+        rows, scores = index.retrieve(words, k=TOP_K, show_progress=False)
+        write_found(cache / "bare.jsonl", cache, PassageStore(cache / "bm25"), zip(rows, scores, strict=True))
+
+    def ours() -> None:
+        call = ("retrieve", cache / "questions.jsonl", "-o", cache / "ours.jsonl", "--index", cache / "bm25", "--fresh")
+        drag(*call, "--top-k", TOP_K)
+
+    compare("BM25", cache, {"bm25s": bare, "drag retrieve": ours}, "bm25s")
+    rows = [(name, f"{in_process('memory', cache, name)['grown'] / 1e6:.1f}") for name in ("bm25s", "drag")]
+    print_table("Memory that opening the BM25 index and one question take:", ("", "MB"), rows)
+
+
+def presets(cache: Path, sizes: Sequence[int]) -> None:
+    """Each kind of index by size: peak memory, recall, questions per second, and what that comes to at 21 million."""
+    from dynamicrag_cli.core.presets import PRESETS
+
+    results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    width = 0
+    for size in sizes:
+        width = in_process("shards", cache, size)["dimension"]
+        rows = []
+        for kind in KINDS:
+            built, asked = in_process("build", cache, size, kind), in_process("search", cache, size, kind)
+            results[kind].append({**built, **asked, "n": size})
+            rows.append(
+                (
+                    kind,
+                    f"{built['bytes'] / 1e6:.0f}",
+                    f"{built['build_s']:.1f}",
+                    f"{(built['peak']) / 1e6:.0f}",
+                    f"{asked['peak'] / 1e6:.0f}",
+                    f"{asked['rate']:.0f}",
+                    f"{built['recall']:.3f}",
+                    f"{asked['recall']:.3f}",
+                )
+            )
+        headings = (
+            "",
+            "index MB",
+            "build s",
+            "peak MB building",
+            "peak MB searching",
+            "questions/s",
+            "recall@10",
+            "of questions",
+        )
+        print_table(f"{size} vectors of {width} dimensions:", headings, rows)
+    rows = []
+    for kind, found in results.items():
+        preset, last = PRESETS[kind], found[-1]
+        growth = preset.build_work(FULL, width) / preset.build_work(last["n"], width)
+        slower = preset.search_work(FULL, width) / preset.search_work(last["n"], width)
+        rows.append(
+            (
+                kind,
+                f"{preset.size(FULL, width) / 1e9:.1f}",
+                f"{last['build_s'] * growth / 3600:.1f}",
+                f"{last['rate'] / slower:.2g}",
+                " → ".join(f"{one['build_s']:.0f}" for one in found),
+                " → ".join(f"{one['rate']:.0f}" for one in found),
+                " → ".join(f"{one['recall']:.3f}" for one in found),
+            )
+        )
+    grown = ", ".join(str(size) for size in sizes)
+    headings = (
+        "",
+        "index GB",
+        "build h",
+        "questions/s",
+        f"build s ({grown})",
+        f"questions/s ({grown})",
+        f"recall of questions ({grown})",
+    )
+    print_table(f"Extrapolated to 21 million vectors of {width} dimensions, from the largest size by the work:", headings, rows)
+
+
+def one_question(cache: Path, size: int, model: str) -> None:
+    """Opening an index of many passages and answering one question, with the files out of the page cache and in it."""
+    corpus = cache / f"corpus-{size}.jsonl"
+    in_process("shards", cache, size)
+    if not corpus.exists():
+        lines = (cache / "corpus.jsonl").read_text(encoding="utf-8").splitlines()
+        with corpus.open("w", encoding="utf-8") as file, (cache / f"v{size}.ids").open("w", encoding="utf-8") as ids:
+            for row in range(size):
+                record = json.loads(lines[row % len(lines)])
+                name = f"{record.get('id', record.get('_id'))}-{row}"
+                file.write(json.dumps({"id": name, "title": record.get("title", ""), "text": record["text"]}) + "\n")
+                ids.write(name + "\n")
+        from dynamicrag_cli.adapters.retrievers.vectors import Vectors
+
+        vectors = Vectors(cache / f"v{size}")
+        np.save(cache / f"v{size}.npy", np.concatenate(vectors.parts))
+    (cache / "one.jsonl").write_text((cache / "questions.jsonl").read_text(encoding="utf-8").splitlines()[0] + "\n")
+    rows = []
+    for kind in ("bm25", "flat", "ivf", "hnsw"):
+        folder = cache / f"open-{size}-{kind}"
+        how = ("--retriever", "dense", "--model", model, "--preset", kind, "--embeddings", cache / f"v{size}.npy")
+        drag("index", corpus, "-o", folder, *(how if kind != "bm25" else ()))
+        for state in ("cold", "warm"):
+            if state == "cold":
+                forget(folder)
+            call = [sys.executable, "-m", "dynamicrag_cli", "retrieve", str(cache / "one.jsonl"), "--index", str(folder)]
+            began = time.perf_counter()
+            done = in_process("measured", cache, *call)
+            rows.append((kind, state, f"{time.perf_counter() - began:.1f}", f"{done['peak'] / 1e6:.0f}"))
+    print_table(f"One question to an index of {size} passages, process start included:", ("", "", "s", "peak RSS MB"), rows)
+
+
+def forget(folder: Path) -> None:
+    """Drop the files of a folder from the page cache."""
+    os.sync()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def in_process(task: str, *arguments: object) -> dict[str, Any]:
+    """Run a task in a process of its own; returns what it prints."""
+    call = [sys.executable, "-m", "benchmarks.retrieval_tasks", task, *map(str, arguments)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{task} {arguments}: {done.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def main(
+    data: Annotated[Path, typer.Option(envvar="DRAG_DATA", help="Folder with corpus/ and questions/.")],
+    model: Annotated[str, typer.Option(help="The encoder.")] = "models/minilm-l6",
+    cache: Annotated[Path, typer.Option(help="Where indexes and vectors stay.")] = Path("runs/bench-retrieval"),
+    passages: Annotated[int, typer.Option(help="Passages of the corpus that are used; 0: all.")] = 0,
+    questions: Annotated[int, typer.Option(help="Questions.")] = 1000,
+    sizes: Annotated[str, typer.Option(help="Vectors of the kinds of index.")] = "100000,300000,1000000",
+    parts: Annotated[str, typer.Option(help="What to measure.")] = "dense,bm25,presets,open",
+) -> None:
+    """Print the tables."""
+    counts = [int(size) for size in sizes.split(",")]
+    prepare(data, cache, model, passages, questions)
+    for part in parts.split(","):
+        if part == "dense":
+            dense(cache, model)
+        elif part == "bm25":
+            bm25(cache)
+        elif part == "presets":
+            presets(cache, counts)
+        elif part == "open":
+            one_question(cache, counts[-1], model)
+        else:
+            raise typer.BadParameter(f"{part!r}: dense, bm25, presets or open")
+    print(f"\nPeak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,128 @@
+"""Tasks of `benchmarks.retrieval` that are asked for their memory: each is a process, and prints one JSON document."""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.retrieval import NOISE
+
+
+def peak(who: int = resource.RUSAGE_SELF) -> int:
+    """Highest resident memory so far, bytes; mapped pages that were touched are in it."""
+    return resource.getrusage(who).ru_maxrss * 1024
+
+
+def shards(cache: Path, size: str) -> dict[str, Any]:
+    """Noisy copies of the real vectors as shards in `v{size}`, unless they are there."""
+    from dynamicrag_cli.adapters.retrievers.vectors import ROWS, ShardWriter, Vectors
+
+    folder, n = cache / f"v{size}", int(size)
+    real = Vectors(cache / "dense")
+    folder.mkdir(exist_ok=True)
+    writer = ShardWriter(folder, {"n": n, "real": len(real), "noise": NOISE})
+    while writer.done < n:
+        first = writer.done
+        rows = np.arange(first, min(first + ROWS, n))
+        noise = np.random.default_rng(first).standard_normal((len(rows), real.dimension), dtype=np.float32)
+        copies = real.take(rows % len(real)) + noise * (NOISE / np.sqrt(real.dimension))
+        writer.add(copies / np.linalg.norm(copies, axis=1, keepdims=True))
+    return {"dimension": real.dimension}
+
+
+def build(cache: Path, size: str, kind: str) -> dict[str, Any]:
+    """Build an index of a kind over `v{size}` and measure its recall with its own vectors."""
+    from dynamicrag_cli.adapters.retrievers import ann
+    from dynamicrag_cli.adapters.retrievers.vectors import Vectors
+    from dynamicrag_cli.core.presets import PRESETS
+
+    folder, preset = cache / f"v{size}", PRESETS[kind]
+    vectors = Vectors(folder)
+    if not preset.template:
+        return {"build_s": 0.0, "bytes": 0, "peak": peak(), "recall": 1.0}
+    (folder / ann.FILE).unlink(missing_ok=True)
+    began = time.perf_counter()
+    for _ in ann.build(folder, vectors, preset.factory(len(vectors), vectors.dimension)):
+        pass
+    took, most = time.perf_counter() - began, peak()
+    (folder / ann.FILE).rename(folder / f"{kind}.faiss")
+    index = opened(folder, kind)
+    kept = ann.recall(vectors, index, preset.refine)
+    return {"build_s": took, "peak": most, "bytes": (folder / f"{kind}.faiss").stat().st_size, "recall": kept["recall_at_10"]}
+
+
+def opened(folder: Path, kind: str) -> Any:
+    """An index of `build`."""
+    from dynamicrag_cli.adapters.retrievers import ann
+
+    (folder / ann.FILE).unlink(missing_ok=True)
+    (folder / ann.FILE).hardlink_to(folder / f"{kind}.faiss")
+    index = ann.open_faiss(folder)
+    ann.set_search(index, ann.default_search(index))
+    return index
+
+
+def search(cache: Path, size: str, kind: str) -> dict[str, Any]:
+    """Questions per second in batches of 256 with the best 50, and recall@10 of the questions against exact search."""
+    from dynamicrag_cli.adapters.retrievers import ann
+    from dynamicrag_cli.adapters.retrievers.vectors import Vectors
+    from dynamicrag_cli.core.presets import PRESETS
+
+    folder, refine = cache / f"v{size}", PRESETS[kind].refine
+    vectors, questions = Vectors(folder), np.load(cache / "questions.npy").astype(np.float32)
+    index = opened(folder, kind) if PRESETS[kind].template else None
+    began, found = time.perf_counter(), []
+    for start in range(0, len(questions), 256):
+        asked = questions[start : start + 256]
+        rows, _ = ann.exact(vectors, asked, 50) if index is None else ann.search(vectors, index, asked, 50, refine)
+        found.append(rows[:, :10])
+    took, most = time.perf_counter() - began, peak()
+    kept = cache / f"v{size}/truth-{len(questions)}.npy"
+    if not kept.exists():
+        np.save(kept, ann.exact(vectors, questions, 10)[0])
+    truth, rows = np.load(kept), np.concatenate(found)
+    hits = sum(len({*one} & {*other}) for one, other in zip(truth.tolist(), rows.tolist(), strict=True))
+    return {"rate": len(questions) / took, "peak": most, "recall": hits / truth.size}
+
+
+def memory(cache: Path, name: str) -> dict[str, Any]:
+    """How much more memory is resident once a BM25 index is open and has answered a question."""
+    import bm25s
+    import Stemmer
+
+    from dynamicrag_cli.adapters.retrievers.store import PassageStore
+    from dynamicrag_cli.cli.index import open_index
+
+    words = bm25s.tokenize(["which river"], stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False)
+    before = resident()
+    if name == "drag":
+        kept = open_index(cache / "bm25")
+        kept.search(["which river"], 50)
+    else:
+        kept = bm25s.BM25.load(str(cache / "bm25/bm25"), mmap=True, load_vocab=True), PassageStore(cache / "bm25")
+        kept[0].retrieve(words, k=50, show_progress=False)
+    return {"grown": resident() - before}
+
+
+def resident() -> int:
+    """Resident memory now, bytes."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * resource.getpagesize()
+
+
+def measured(cache: Path, *call: str) -> dict[str, Any]:
+    """Highest resident memory of a program."""
+    del cache
+    subprocess.run(call, check=True, capture_output=True)
+    return {"peak": peak(resource.RUSAGE_CHILDREN)}
+
+
+TASKS = {task.__name__: task for task in (shards, build, search, memory, measured)}
+
+if __name__ == "__main__":
+    print(json.dumps(TASKS[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])))
