@@ -10,6 +10,8 @@ SHELL := /bin/bash
 CONFIG ?= pipelines/demo.yaml
 PYTHON ?= python3
 GPUS ?= 1
+ROUNDS ?= 3
+LATER = $(shell seq 2 $(ROUNDS))
 EXTRAS ?=
 # Packages beside LLaMA-Factory: deepspeed (ZeRO-3), bitsandbytes (QLoRA).
 TRAIN_EXTRAS ?=
@@ -47,7 +49,6 @@ TRAIN_SETUP := $(TRAIN_VENV)/.ready$(subst $(space),,$(TRAIN_EXTRAS:%=-%))
 # Whoever brings a trainer of their own (DRAG_TRAINER) needs no second environment.
 TRAIN_READY := $(if $(filter $(TRAIN_VENV)/%,$(DRAG_TRAINER)),$(TRAIN_SETUP))
 
-comma := ,
 # The GPUs of each worker, as in 0 1 2 3 or, for two workers, 0,1 2,3; those of CUDA_VISIBLE_DEVICES if it is set.
 CARDS = $(shell echo $(or $(subst $(comma), ,$(CUDA_VISIBLE_DEVICES)),$$(seq 0 $$(($(GPUS) - 1)))) | xargs -n $$(($(GPUS) / $(WORKERS))) | tr ' ' ,)
 PARTS = $(@:$(RUN)/%.jsonl=$(RUN)/shards/%)
@@ -64,7 +65,7 @@ $(foreach i,$(shell seq $(WORKERS)),CUDA_VISIBLE_DEVICES=$(word $(i),$(CARDS)) $
 $(DRAG) merge $(PARTS)/{1..$(WORKERS)}-of-$(WORKERS).jsonl -o $@ --against $(2) --max-reject-rate 1)
 endef
 
-.PHONY: FORCE help setup models demo all check test test-slow faults bench-eval bench-retrieval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
+.PHONY: FORCE help setup models demo all checked iterate check test test-slow faults bench-eval bench-retrieval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -105,12 +106,18 @@ demo: setup ## Run the whole loop on the toy corpus (or CONFIG=…), print the t
 	@echo; echo "Ask it something over the same corpus:"
 	@echo "  $(DRAG) infer --question '…' --index $(RUN)/bm25 --model $(RUN)/sft"
 
-all: | $(READY) ## Check CONFIG and run all its stages up to the table of results
+all: checked eval ## Check CONFIG and run all its stages up to the table of results
+
+checked: | $(READY)
 	@$(DRAG) check $(CONFIG)
-	@$(MAKE) --no-print-directory eval
 
 rrpo: ## Train a small reranker by the reader's feedback (pipelines/rrpo.yaml or CONFIG=…) and print the table
 	@$(MAKE) --no-print-directory all CONFIG=$(CONFIG:pipelines/demo.yaml=pipelines/rrpo.yaml)
+
+# Names of the rows and their files.
+BY_ROUND = sft=$(RUN)/predictions/sft.jsonl round-1=$(RUN)/predictions/dpo.jsonl $(foreach n,$(LATER),round-$(n)=$(RUN)/rounds/$(n)/predictions.jsonl)
+iterate: checked $(foreach row,$(BY_ROUND),$(lastword $(subst =, ,$(row)))) ## Sample, reward and train DPO again, ROUNDS=3 in all; a table by round
+	$(DRAG) eval $(BY_ROUND) --gold $(QUESTIONS) -o $(RUN)/rounds/report.json $(WITH)
 
 index: $(RUN)/bm25/manifest.json $(DENSE)
 retrieve: $(RUN)/candidates.jsonl
@@ -176,6 +183,26 @@ $(RUN)/rrpo/manifest.json: $(RUN)/candidates.jsonl $(REFERENCE) $(CONFIG)
 
 $(RUN)/predictions/%.jsonl: $(POOL) $(TRAINED) $(CONFIG)
 	$(call spread,infer,$<,--variant $*)
+
+# Round 1 is the pipeline's own; a later one samples from the checkpoint of the round before and trains on from it.
+policy = $(if $(filter 2,$(1)),$(RUN)/dpo,$(RUN)/rounds/$(shell expr $(1) - 1)/dpo)
+.SECONDEXPANSION:
+
+$(RUN)/rounds/%/sampled.jsonl: $$(call policy,$$*)/manifest.json $(CONFIG)
+	@mkdir -p $(@D)
+	$(call spread,sample,$(RUN)/bc/dpo_pool.jsonl,--model $(<D))
+
+$(RUN)/rounds/%/rewarded.jsonl: $(RUN)/rounds/%/sampled.jsonl $(CONFIG)
+	$(call spread,reward,$<)
+
+$(RUN)/rounds/%/dpo-data/manifest.json: $(RUN)/rounds/%/rewarded.jsonl $(CONFIG)
+	$(DRAG) build-dpo $< -o $(@D) $(WITH) $(ANEW)
+
+$(RUN)/rounds/%/dpo/manifest.json: $(RUN)/rounds/%/dpo-data/manifest.json $(CONFIG) | $(TRAIN_READY)
+	$(DRAG) train dpo --data $(<D) -o $(@D) --gpus $(GPUS) $(WITH) $(ANEW) --model $(call policy,$*)
+
+$(RUN)/rounds/%/predictions.jsonl: $(RUN)/rounds/%/dpo/manifest.json $(CONFIG)
+	$(call spread,infer,$(POOL),--variant dpo --model $(<D))
 
 # The table is printed every time; everything before it only when something changed.
 $(RUN)/report.json: $(ROWS:%=$(RUN)/predictions/%.jsonl) $(QUESTIONS) $(CONFIG) FORCE

@@ -1,0 +1,106 @@
+"""`make all` and `make iterate`: `drag` is a stand-in that notes its calls and makes what it is to make."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.real_trainer import ROOT
+
+DRAG = """#!/bin/sh
+echo "$@" >> {folder}/calls
+while [ $# -gt 0 ]; do
+  case $1 in -o) output=$2 ;; esac
+  shift
+done
+case $output in
+  '') ;;
+  *.json*) mkdir -p "$(dirname "$output")"; touch "$output" ;;
+  *) mkdir -p "$output"; touch "$output/manifest.json" ;;
+esac
+"""
+
+
+@pytest.fixture
+def make(tmp_path: Path):
+    """The calls of `drag` that a target leads to, with the run's folder left out."""
+    for name in ("corpus.jsonl", "questions.jsonl"):
+        (tmp_path / name).touch()
+    config = tmp_path / "p.yaml"
+    run = {
+        "dir": tmp_path / "run",
+        "corpus": tmp_path / "corpus.jsonl",
+        "questions": tmp_path / "questions.jsonl",
+        "rows": "sft dpo",
+    }
+    config.write_text("run:\n" + "".join(f"  {key}: {value}\n" for key, value in run.items()) + "  model: m\n")
+    stub = tmp_path / "drag"
+    stub.write_text(DRAG.format(folder=tmp_path))
+    stub.chmod(0o755)
+
+    def call(*arguments: str) -> list[str]:
+        calls = tmp_path / "calls"
+        calls.write_text("")
+        command = [
+            "make",
+            "--no-print-directory",
+            "-C",
+            str(ROOT),
+            "-o",
+            ".venv/.ready",
+            f"CONFIG={config}",
+            f"DRAG={stub}",
+            *arguments,
+        ]
+        environment = {**os.environ, "DRAG_TRAINER": "/elsewhere/llamafactory-cli"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        return [
+            line.replace(f"{tmp_path}/run/", "").replace(f" --config {config}", "") for line in calls.read_text().splitlines()
+        ]
+
+    return call
+
+
+def test_all_begins_with_a_check(make) -> None:
+    first, *rest = make("all")
+    assert first.startswith("check ")
+    assert rest[-1].startswith("eval predictions/sft.jsonl predictions/dpo.jsonl --gold ")
+    assert sum(line.startswith("eval ") for line in rest) == 1
+
+
+def test_a_round_goes_on_from_the_checkpoint_of_the_round_before(make) -> None:
+    make("all")
+    check, *calls, table = make("iterate", "ROUNDS=3")
+    assert check.startswith("check ")
+    assert [line.split(" --gpus")[0] for line in calls] == [
+        f"{words} --model {model}" if model else words
+        for number, policy in ((2, "dpo"), (3, "rounds/2/dpo"))
+        for words, model in (
+            (f"sample bc/dpo_pool.jsonl -o rounds/{number}/sampled.jsonl", policy),
+            (f"reward rounds/{number}/sampled.jsonl -o rounds/{number}/rewarded.jsonl", None),
+            (f"build-dpo rounds/{number}/rewarded.jsonl -o rounds/{number}/dpo-data", None),
+            (f"train dpo --data rounds/{number}/dpo-data -o rounds/{number}/dpo", None),
+            (f"infer candidates.jsonl -o rounds/{number}/predictions.jsonl --variant dpo", f"rounds/{number}/dpo"),
+        )
+    ]
+    trained = [line for line in calls if line.startswith("train dpo")]
+    assert [line.rpartition("--model ")[2] for line in trained] == ["dpo", "rounds/2/dpo"]
+    assert table.startswith(
+        "eval sft=predictions/sft.jsonl round-1=predictions/dpo.jsonl round-2=rounds/2/predictions.jsonl "
+        "round-3=rounds/3/predictions.jsonl --gold "
+    )
+
+
+def test_a_finished_round_is_not_done_again(make) -> None:
+    make("iterate", "ROUNDS=2")
+    _, *calls, _ = make("iterate", "ROUNDS=3")
+    assert len(calls) == 5
+    assert all("rounds/3/" in line for line in calls)
+
+
+def test_one_round_is_the_pipeline_itself(make) -> None:
+    make("all")
+    _, table = make("iterate", "ROUNDS=1")
+    assert table.startswith("eval sft=predictions/sft.jsonl round-1=predictions/dpo.jsonl --gold ")
