@@ -29,7 +29,7 @@ def plan_command(
     gpu_memory: Annotated[float | None, typer.Option(min=0, help="GB of GPU memory in all (default: this machine's).")] = None,
     rate: Annotated[float, typer.Option(min=0, help="Questions per second that are wanted.")] = 20,
     encode_rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Passages per second that the encoder does (drag index prints them).")
+        float | None, typer.Option(min=0.001, help="Passages per second of the encoder, as the bar of drag index shows.")
     ] = None,
     calibrate: Annotated[int, typer.Option(min=256, help="Vectors of the small indexes that are timed.")] = 4096,
     as_json: Annotated[bool, typer.Option("--json", help="Print the same as one JSON document on stdout.")] = False,

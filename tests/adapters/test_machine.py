@@ -236,3 +236,14 @@ def test_the_requirements_of_this_project_are_understood() -> None:
     counted = [len(fact.values["versions"]) + len(fact.values["missing"]) for fact in machine.packages(())]
     assert sum(counted) == wanted
     assert {"base", "extra"} == {fact.part for fact in machine.packages(())}
+
+
+def test_gpu_memory_is_the_sum_of_what_nvidias_program_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.gpu_memory() == 0
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 81559\necho 81559\n")
+    program.chmod(0o755)
+    assert machine.gpu_memory() == 2 * 81559 * 2**20
+    program.write_text("#!/bin/sh\necho NVIDIA-SMI has failed\nexit 9\n")
+    assert machine.gpu_memory() == 0
