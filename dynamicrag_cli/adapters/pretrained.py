@@ -52,6 +52,16 @@ def pick_device(device: str | None) -> str:
     return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def check_chat_template(name: str, tokenizer: Any) -> None:
+    """Refuse a model that does not say how it is talked to.
+
+    Raises:
+        InputError: Its tokenizer has no chat template.
+    """
+    if not tokenizer.chat_template:
+        raise InputError(f"the tokenizer of {name!r} has no chat template; drag needs a chat (instruct) model")
+
+
 def check_folder(what: str, name: str) -> None:
     """Refuse a name that can only be meant as a local folder and is none, before anything asks a hub for it.
 

@@ -38,16 +38,19 @@ def open_engine(
 def open_pair(
     ctx: typer.Context, engine: str, model: str | None, reader: str | None, tally: Tally | None = None
 ) -> tuple[Engine | None, Engine]:
-    """The policy (None if there is no `model`) and the reader; one and the same engine where both are the same model."""
-    settings, cache = engine_settings(ctx), ctx.params.get("cache")
-    if model and reader in (None, model):
-        both = open_engine(engine, model, settings, cache, tally)
-        return both, both
-    assert reader is not None
-    if model:
+    """The policy (None if there is no `model`) and the reader; one and the same engine where both are the same model.
+
+    They are closed when the command ends, however it ends.
+    """
+    settings = engine_settings(ctx)
+    names = [name for name in dict.fromkeys((model, reader)) if name]
+    if len(names) == 2:
         settings = replace(settings, memory_share=0.5)
-    policy = open_engine(engine, model, settings, cache, tally) if model else None
-    return policy, open_engine(engine, reader, settings, cache, tally)
+    opened = []
+    for name in names:
+        opened.append(open_engine(engine, name, settings, ctx.params.get("cache"), tally))
+        ctx.call_on_close(opened[-1].close)
+    return opened[0] if model else None, opened[-1]
 
 
 def open_ranker(

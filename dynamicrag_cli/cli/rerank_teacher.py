@@ -93,6 +93,7 @@ def rerank_teacher(
         kind = registry.load("teacher", teacher, registry.TEACHERS)
         if teacher == "llm":
             loaded = open_engine(engine, str(model), engine_settings(ctx))
+            ctx.call_on_close(loaded.close)
             scorer = kind(loaded, prompts_for(templates, loaded.control_tokens))
         else:
             scorer = kind(model, TeacherSettings(device=device, batch_size=batch_size))

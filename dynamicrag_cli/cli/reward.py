@@ -84,6 +84,7 @@ def reward(
             from dynamicrag_cli.adapters.rewards.judge import Judge
 
             grader = open_engine(engine, str(judge), engine_settings(ctx), cache, replies)
+            ctx.call_on_close(grader.close)
             terms["judge"] = Judge(grader, prompts_for(templates, grader.control_tokens))
         return lambda records: reward_stage(records, parsed, terms)
 

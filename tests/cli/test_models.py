@@ -13,7 +13,7 @@ from tests.tiny_models import CONTROL_TOKENS
 
 
 def context(**params: object) -> SimpleNamespace:
-    return SimpleNamespace(params=params)
+    return SimpleNamespace(params=params, call_on_close=lambda close: None)
 
 
 def test_options_that_are_not_set_leave_the_engines_defaults() -> None:
@@ -31,6 +31,24 @@ def test_policy_and_reader_are_one_engine_where_they_are_one_model(tmp_path: Pat
     policy, answerer = models.open_pair(context(), "fake", None, two)
     assert policy is None
     assert answerer is not None
+
+
+@pytest.mark.parametrize(("reader", "n_closed", "code"), [(None, 1, 0), ("two.json", 2, 0), ("gone.json", 1, 4)])
+def test_models_are_closed_however_a_command_ends(
+    drag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str | None, n_closed: int, code: int
+) -> None:
+    closed: list[object] = []
+
+    def close(engine: object) -> None:
+        closed.append(engine)
+
+    monkeypatch.setattr("dynamicrag_cli.adapters.engines.fake.FakeEngine.close", close)
+    source, one = write(tmp_path / "in.jsonl", [question(1)]), script(tmp_path / "one.json")
+    script(tmp_path / "two.json")
+    more = ["--reader", tmp_path / reader] if reader else []
+    done = drag("sample", source, "-o", tmp_path / "out.jsonl", "--engine", "fake", "--model", one, *more)
+    assert done.code == code, done.err
+    assert len({id(engine) for engine in closed}) == len(closed) == n_closed
 
 
 def test_control_tokens_of_a_tokenizer_guard_the_prompts(tiny_lm: Path) -> None:

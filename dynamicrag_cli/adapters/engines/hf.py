@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dynamicrag_cli.adapters.engines.reply_tokens import reply_vocabulary, weigh
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
-from dynamicrag_cli.adapters.pretrained import load, pick_device, pinned
+from dynamicrag_cli.adapters.pretrained import check_chat_template, load, pick_device, pinned
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
-from dynamicrag_cli.core.errors import EngineError, InputError
+from dynamicrag_cli.core.errors import EngineError
 from dynamicrag_cli.core.grammar import Vocabulary, Walk
 from dynamicrag_cli.core.prompts import Chat
 
@@ -53,8 +53,7 @@ class HfEngine:
         remote = pinned(model, settings.revision, settings.trust_remote_code)
         self.tokenizer = load("model", model, AutoTokenizer.from_pretrained, padding_side="left", **remote)
         self.model = load("model", model, AutoModelForCausalLM.from_pretrained, dtype=dtype, **remote).to(self.device).eval()
-        if not self.tokenizer.chat_template:
-            raise InputError(f"the tokenizer of {model!r} has no chat template; drag needs a chat (instruct) model")
+        check_chat_template(model, self.tokenizer)
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.control_tokens = frozenset(self.tokenizer.get_added_vocab())
@@ -127,27 +126,34 @@ class HfEngine:
         tokens: list[list[int]] = [[] for _ in range(rows)]
         logprobs: list[list[float]] = [[] for _ in range(rows)]
         reasons = ["length"] * rows
-        live = torch.ones(rows, dtype=torch.bool)
+        live = list(range(rows))  # the sample in each row of the batch, which a finished one leaves
         position = mask.sum(dim=1, keepdim=True)
         for step in range(options.max_new_tokens):
-            for row in live.nonzero().flatten().tolist():
+            for place, row in enumerate(live):
                 if walk := walks[row]:
-                    logits[row] = weigh(walk, logits[row])
-            chosen, chosen_logprobs = _choose(logits, samplers, step, options, live)
-            for row in live.nonzero().flatten().tolist():
-                token = int(chosen[row])
+                    logits[place] = weigh(walk, logits[place])
+            chosen, chosen_logprobs = _choose(logits, [samplers[row] for row in live], step, options)
+            going = []
+            for place, row in enumerate(live):
+                token = int(chosen[place])
                 if walk := walks[row]:
                     walk.advance(token)
-                logprobs[row].append(float(chosen_logprobs[row]))
+                logprobs[row].append(float(chosen_logprobs[place]))
                 if token in self.stop_ids:
-                    reasons[row], live[row] = "stop", False
+                    reasons[row] = "stop"
                 else:
                     tokens[row].append(token)
+                    going.append(place)
                     if tell := requests[row // n].on_text:
                         tell(self.tokenizer.decode(tokens[row], skip_special_tokens=True))
-            if not live.any() or step == options.max_new_tokens - 1:
+            if not going or step == options.max_new_tokens - 1:
                 break
-            mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)
+            if len(going) < len(live):
+                live, chosen = [live[place] for place in going], chosen[going]
+                kept = torch.tensor(going, device=self.device)
+                cache.batch_select_indices(kept)
+                mask, position = mask[kept], position[kept]
+            mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
             output = self.model(
                 input_ids=chosen.to(self.device)[:, None],
                 attention_mask=mask,
@@ -245,17 +251,16 @@ class _Gumbel:
 
 
 def _choose(
-    logits: torch.Tensor, samplers: list[_Gumbel], step: int, options: SamplingOptions, live: torch.Tensor
+    logits: torch.Tensor, samplers: list[_Gumbel], step: int, options: SamplingOptions
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The next token of every row and its log-probability under the untempered model; finished rows get token 0."""
+    """The next token of every row and its log-probability under the untempered model."""
     table = logits.log_softmax(dim=-1)
     if options.temperature == 0:
         chosen = logits.argmax(dim=-1)
     else:
         scaled = _nucleus(logits / options.temperature, options.top_p)
-        chosen = torch.zeros(len(samplers), dtype=torch.long)
-        for row in live.nonzero().flatten().tolist():
-            chosen[row] = (scaled[row] + samplers[row].noise(step, scaled.shape[-1])).argmax()
+        noise = torch.stack([sampler.noise(step, scaled.shape[-1]) for sampler in samplers])
+        chosen = (scaled + noise).argmax(dim=-1)
     return chosen, table.gather(1, chosen[:, None])[:, 0]
 
 

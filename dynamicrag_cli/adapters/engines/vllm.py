@@ -2,22 +2,40 @@
 
 import gc
 import hashlib
+import math
 import os
 from collections.abc import Sequence
+from typing import Any
+
+import torch
 
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
 from vllm import LLM, SamplingParams, TokensPrompt
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
-from dynamicrag_cli.adapters.pretrained import pinned
+from dynamicrag_cli.adapters.pretrained import check_chat_template, check_folder, pinned
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError
 from dynamicrag_cli.core.prompts import Chat
 
 # vLLM's own default.
 _MEMORY = 0.9
+# Without a GPU vLLM would take that share of the machine's memory for its cache; VLLM_CPU_KVCACHE_SPACE (GiB) overrides ours.
+_CPU_CACHE_BYTES = 4 << 30
+
+
+def _on_cpu(settings: EngineSettings) -> dict[str, Any]:
+    """What vLLM needs to run well without a GPU; variables that are set win.
+
+    float32 because few CPUs multiply bfloat16 faster, no compilation because it takes minutes, and no core kept free for the
+    scheduler, which on a laptop would be half of the machine.
+    """
+    os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
+    cache = int(_CPU_CACHE_BYTES * settings.memory_share)
+    return {"dtype": settings.dtype or "float32", "enforce_eager": True, "kv_cache_memory_bytes": cache}
 
 
 class VllmEngine:
@@ -26,22 +44,25 @@ class VllmEngine:
     constrains = False
 
     def __init__(self, model: str, settings: EngineSettings) -> None:
+        check_folder("model", model)
         remote = pinned(model, settings.revision, settings.trust_remote_code)
         if "revision" in remote:
             remote["tokenizer_revision"] = remote["revision"]
+        place = {"dtype": settings.dtype or "auto"} if torch.cuda.is_available() else _on_cpu(settings)
         try:
             self.llm = LLM(
                 model=model,
-                dtype=settings.dtype or "auto",
                 max_model_len=settings.max_model_len,
                 tensor_parallel_size=settings.gpus,
                 gpu_memory_utilization=_MEMORY * settings.memory_share,
                 enable_prefix_caching=True,
+                **place,
                 **remote,
             )
-        except (RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise EngineError(f"vLLM cannot load {model!r}: {error}") from error
         self.tokenizer = self.llm.get_tokenizer()
+        check_chat_template(model, self.tokenizer)
         self.control_tokens = frozenset(self.tokenizer.get_added_vocab())
         self.max_tokens = int(self.llm.llm_engine.model_config.max_model_len)
 
@@ -53,15 +74,22 @@ class VllmEngine:
         """Tokens by which each prompt with its reply exceeds the context."""
         return [len(self._encode(chat)) + max_new_tokens - self.max_tokens for chat in chats]
 
+    def _generate(self, prompts: Sequence[list[int]], params: Any) -> list[Any]:
+        try:
+            rows = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
+            return list(self.llm.generate(rows, params, use_tqdm=False))
+        except EngineDeadError as error:
+            reason = "vLLM's engine process died, perhaps of too little memory"
+            raise EngineError(f"{reason}; what is finished is kept, and the same command goes on") from error
+
     def chat(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
         """Texts for all requests: shape (len(requests), options.n)."""
         prompts = [self._encode(request.chat) for request in requests]
         fits = [len(prompt) + options.max_new_tokens <= self.max_tokens for prompt in prompts]
         outputs = iter(
-            self.llm.generate(
-                [TokensPrompt(prompt_token_ids=prompt) for prompt, fit in zip(prompts, fits, strict=True) if fit],
+            self._generate(
+                [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit],
                 [_params(request, options) for request, fit in zip(requests, fits, strict=True) if fit],
-                use_tqdm=False,
             )
         )
         results = []
@@ -81,22 +109,24 @@ class VllmEngine:
         return results
 
     def score(self, requests: Sequence[ChatRequest], continuations: Sequence[str]) -> list[list[float]]:
-        """Log-probability of each continuation, read off vLLM's prompt log-probabilities."""
+        """Log-probability of each continuation, read off vLLM's prompt log-probabilities; NaN where it exceeds the context."""
         tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations]
+        # vLLM always generates a token more.
+        room = self.max_tokens - 1 - max(map(len, tails), default=0)
         prompts = [self._encode(request.chat) for request in requests]
-        rows = [TokensPrompt(prompt_token_ids=[*prompt, *tail]) for prompt in prompts for tail in tails]
-        outputs = iter(self.llm.generate(rows, SamplingParams(max_tokens=1, prompt_logprobs=0), use_tqdm=False))
+        rows = [[*prompt, *tail] for prompt in prompts for tail in tails if len(prompt) <= room]
+        outputs = iter(self._generate(rows, SamplingParams(max_tokens=1, prompt_logprobs=0)))
         table = []
         for prompt in prompts:
-            values = []
-            for tail in tails:
-                places = (next(outputs).prompt_logprobs or [])[len(prompt) :]
-                values.append(sum(place[token].logprob for place, token in zip(places, tail, strict=True)))
+            values = [math.nan] * len(tails)
+            for number, tail in enumerate(tails if len(prompt) <= room else ()):
+                places = next(outputs).prompt_logprobs[len(prompt) :]
+                values[number] = sum(place[token].logprob for place, token in zip(places, tail, strict=True))
             table.append(values)
         return table
 
     def close(self) -> None:
-        """Free the model's memory."""
+        """End vLLM's processes, and with them the use of the GPU's memory."""
         del self.llm
         gc.collect()
 

@@ -1,5 +1,6 @@
 """The `hf` engine on a tiny random model, against what transformers itself does."""
 
+import functools
 import json
 import math
 import shutil
@@ -74,12 +75,29 @@ def test_greedy_text_is_that_of_generate(engine: HfEngine, model, tokenizer) -> 
         assert completion.error is None
 
 
+def watched(forward, batches: list[int]):
+    """The model's forward pass, which notes how many rows it was given."""
+
+    @functools.wraps(forward)
+    def noted(**inputs):
+        batches.append(len(inputs["input_ids"]))
+        return forward(**inputs)
+
+    return noted
+
+
 def test_a_stop_token_ends_a_sample_and_is_no_part_of_its_text(engine: HfEngine, model, tokenizer, monkeypatch) -> None:
     """The third token of one prompt is made a stop token; the others of the batch go on."""
     full = generated(model, tokenizer, REQUESTS[0], 8, [])
     stop = full[2]
     monkeypatch.setattr(engine, "stop_ids", frozenset({stop}))
+    batches = []
+    monkeypatch.setattr(engine.model, "forward", watched(engine.model.forward, batches))
     groups = engine.chat(REQUESTS, SamplingOptions(max_new_tokens=8))
+    # A finished sample is not computed any more.
+    n_new = [len(generated(model, tokenizer, request, 8, [stop])) for request in REQUESTS]
+    assert batches == [sum(n > step for n in n_new) for step in range(max(n_new))]
+    assert len(set(batches)) > 1
     first = groups[0][0]
     cut = full[: full.index(stop)]
     assert (first.finish_reason, first.n_new_tokens) == ("stop", len(cut) + 1)
@@ -133,10 +151,9 @@ def test_tokens_are_drawn_with_the_models_probabilities_inside_the_nucleus() -> 
     rows = 4000
     logits = chances.log().repeat(rows, 1)
     samplers = [hf._Gumbel(0, "key", row) for row in range(rows)]
-    live = torch.ones(rows, dtype=torch.bool)
 
     def shares(options: SamplingOptions) -> torch.Tensor:
-        chosen, logprobs = hf._choose(logits, samplers, 0, options, live)
+        chosen, logprobs = hf._choose(logits, samplers, 0, options)
         assert torch.allclose(logprobs, chances.log()[chosen], atol=1e-5)
         return torch.bincount(chosen, minlength=4) / rows
 

@@ -1,6 +1,9 @@
-"""The `vllm` engine over a stand-in for vLLM: what is submitted, and what is made of the outputs. Untested here: vLLM itself."""
+"""The `vllm` engine over a stand-in for vLLM: what is submitted, what comes of it; vLLM itself is in tests/test_vllm.py."""
 
 import importlib
+import math
+import os
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -11,10 +14,14 @@ from transformers import AutoTokenizer
 
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.core.engine import ChatRequest, SamplingOptions
-from dynamicrag_cli.core.errors import EngineError
+from dynamicrag_cli.core.errors import EngineError, InputError
 from dynamicrag_cli.core.prompts import Chat
 
 REQUESTS = [ChatRequest(name, Chat("s", text)) for name, text in (("a", "Why?"), ("long", "word " * 90), ("b", "How?"))]
+
+
+class DeadError(Exception):
+    pass
 
 
 class Llm:
@@ -48,7 +55,14 @@ def engine(tiny_lm: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     stand_in = ModuleType("vllm")
     stand_in.LLM, stand_in.TokensPrompt = Llm, dict
     stand_in.SamplingParams = SimpleNamespace
+    exceptions = ModuleType("vllm.v1.engine.exceptions")
+    exceptions.EngineDeadError = DeadError
     monkeypatch.setitem(sys.modules, "vllm", stand_in)
+    for name in ("vllm.v1", "vllm.v1.engine"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "vllm.v1.engine.exceptions", exceptions)
+    monkeypatch.setenv("VLLM_CPU_NUM_OF_RESERVED_CPU", "")  # so that what the engine sets is taken back
+    monkeypatch.delenv("VLLM_CPU_NUM_OF_RESERVED_CPU")
     monkeypatch.delitem(sys.modules, "dynamicrag_cli.adapters.engines.vllm", raising=False)
     module = importlib.import_module("dynamicrag_cli.adapters.engines.vllm")
     monkeypatch.setitem(sys.modules, "dynamicrag_cli.adapters.engines.vllm", module)
@@ -83,6 +97,46 @@ def test_scores_are_sums_over_the_continuations_tokens(engine) -> None:
     short = [REQUESTS[0], REQUESTS[2]]
     tails = [made.tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("Yes", "Danube 17")]
     assert made.score(short, ["Yes", "Danube 17"]) == [[-float(sum(tail)) for tail in tails]] * 2
+
+
+def test_a_prompt_over_the_context_has_no_score(engine) -> None:
+    (long, short) = engine().score([REQUESTS[1], REQUESTS[0]], ["Yes", "No"])
+    assert all(math.isnan(value) for value in long)
+    assert all(value < 0 for value in short)
+
+
+@pytest.mark.parametrize("cuda", [True, False])
+def test_without_a_gpu_it_takes_little_memory_and_every_core(engine, monkeypatch: pytest.MonkeyPatch, cuda: bool) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    settings = engine(memory_share=0.5).llm.settings
+    assert (settings["dtype"], settings.get("kv_cache_memory_bytes")) == (("auto", None) if cuda else ("float32", 2 << 30))
+    assert os.environ.get("VLLM_CPU_NUM_OF_RESERVED_CPU") == (None if cuda else "0")
+    assert engine(dtype="bfloat16").llm.settings["dtype"] == "bfloat16"
+
+
+def test_what_is_set_for_the_cpu_is_kept(engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("VLLM_CPU_NUM_OF_RESERVED_CPU", "1")
+    engine()
+    assert os.environ["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "1"
+
+
+def test_a_process_that_dies_is_an_engine_error(engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = engine()
+
+    def die(*_prompts: object, **_params: object) -> None:
+        raise DeadError
+
+    monkeypatch.setattr(made.llm, "generate", die)
+    with pytest.raises(EngineError, match="the same command goes on"):
+        made.chat(REQUESTS, SamplingOptions())
+
+
+def test_a_model_without_a_chat_template_is_an_input_error(engine, tiny_lm: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_lm, tmp_path / "lm")
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(InputError, match="no chat template"):
+        engine(model=str(folder))
 
 
 def test_a_model_that_cannot_be_loaded_is_an_engine_error(engine) -> None:
