@@ -13,7 +13,10 @@ from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.records import SCHEMA_VERSION
 
 # Options whose value is a model, an index or another path: their content counts, not their name.
-_CONTENT = ("model", "reader", "tokenizer", "index", "judge", "encoder", "bertscore-model", "deepspeed", "selector-model")
+_CONTENT = (
+    *("model", "reader", "tokenizer", "index", "judge", "encoder"),
+    *("bertscore-model", "deepspeed", "selector-model", "against"),
+)
 
 
 def fingerprint(ctx: typer.Context, source: str | None, templates_hash: str | None = None) -> dict[str, Any]:

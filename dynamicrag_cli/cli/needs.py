@@ -121,6 +121,7 @@ def _engine(name: str, settings: dict[str, Any]) -> str | None:
     uses = (
         name in ("sample", "infer", "rrpo")
         or (name == "rerank-teacher" and settings.get("teacher") in ("llm", "listwise"))
+        or (name == "build-bc" and settings.get("target") == "reader")
         or weights.get("judge")
     )
     return str(settings.get("engine")) if uses else None

@@ -28,6 +28,6 @@ def split_of(question: Question, seed: int, dev_share: float) -> str:
     return "dev" if unit_hash("split", seed, normalize(question.question)) < dev_share else "train"
 
 
-def training_part(question: Question, seed: int, dpo_share: float) -> str:
-    """`sft` or `dpo`: the part of the training split; questions with the same normalised text fall together."""
-    return "dpo" if unit_hash("part", seed, normalize(question.question)) < dpo_share else "sft"
+def training_part(question: Question, seed: int, dpo_share: float, group: str | None = None) -> str:
+    """`sft` or `dpo`: the part of the training split; questions of one group, or else of one normalised text, fall together."""
+    return "dpo" if unit_hash("part", seed, group or normalize(question.question)) < dpo_share else "sft"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.samples import labelled, read, write
+from tests.samples import labelled, read, script, write
 
 
 @pytest.fixture
@@ -74,3 +74,47 @@ def test_wrong_calls(drag, source: Path, tmp_path: Path) -> None:
     assert drag("build-bc", source, "-o", "-").code == 2
     assert drag("build-bc", source).code == 2
     assert not (tmp_path / "bc").exists()
+
+
+def test_questions_of_an_evaluation_file_are_left_out_and_counted(drag, source: Path, tmp_path: Path) -> None:
+    train = [record for record in read(source) if record["split"] == "train"]
+    asked = {name: train[0][name] for name in ("id", "answers", "dataset")} | {"question": train[0]["question"].upper()}
+    foreign = write(tmp_path / "eval.jsonl", [asked])
+    done = drag("build-bc", source, "-o", tmp_path / "bc", "--dpo-share", 0, "--against", foreign)
+    assert done.code == 0, done.err
+    notes = json.loads((tmp_path / "bc/manifest.json").read_text())["notes"]
+    assert notes["near-duplicate of a question of --against"] == 1
+    assert notes["SFT part, target of 1"] == len(train) - 1
+    assert train[0]["id"] not in {record["id"] for record in read(tmp_path / "bc/generator_sft.jsonl")}
+    (tmp_path / "bad.jsonl").write_text("{}\n")
+    bad = drag("build-bc", source, "-o", tmp_path / "other", "--against", tmp_path / "bad.jsonl")
+    assert (bad.code, "bad.jsonl, line 1" in bad.err) == (4, True)
+
+
+def test_lengths_are_balanced_by_leaving_questions_out(drag, tmp_path: Path) -> None:
+    records = [labelled(number, split="train", **({"gold_passage_ids": []} if number < 20 else {})) for number in range(30)]
+    source = write(tmp_path / "in.jsonl", records)
+    done = drag("build-bc", source, "-o", tmp_path / "bc", "--dpo-share", 0, "--max-none-share", 0.5, "--chunk", 7)
+    assert done.code == 0, done.err
+    notes = json.loads((tmp_path / "bc/manifest.json").read_text())["notes"]
+    assert notes == {"SFT part, target None": 10, "SFT part, target of 1": 10, "left out to balance the lengths": 10}
+    assert "10  SFT part, target None" in done.err
+
+
+def test_the_reader_decides_and_is_asked_once(drag, source: Path, tmp_path: Path) -> None:
+    fake = script(tmp_path / "fake.json", default="unknown", **{"Passau lies": ["Passau"], "Linz lies": {"error": "boom"}})
+    call = ("build-bc", source, "-o", tmp_path / "bc", "--dpo-share", 0, "--engine", "fake", "--max-reject-rate", 0.5)
+    done = drag(*call, "--target", "reader", "--reader", fake, "--max-length-share", 1)
+    assert done.code == 0, done.err
+    notes = json.loads((tmp_path / "bc/manifest.json").read_text())["notes"]
+    by_answer = [r["answers"][0] for r in read(source) if r["split"] == "train"]
+    assert notes["SFT part, target of 1"] == by_answer.count("Passau") > 0
+    assert "the reader failed: boom" in {r["reason"] for r in read(tmp_path / "bc/rejects.jsonl")}
+    assert notes["no target: nothing tells which passages are needed"] > 0
+
+
+def test_calls_that_fit_no_target(drag, source: Path, tmp_path: Path) -> None:
+    for wrong in (["--target", "reader"], ["--reader", "m"], ["--near-duplicates", 0.1]):
+        assert drag("build-bc", source, "-o", tmp_path / "bc", *wrong).code == 2
+    done = drag("build-bc", "-", "-o", tmp_path / "bc", stdin=b"")
+    assert (done.code, "file instead of stdin" in done.err) == (2, True)

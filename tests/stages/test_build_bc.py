@@ -1,4 +1,6 @@
+import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -6,9 +8,9 @@ from dynamicrag_cli.core.curriculum import parse_curriculum
 from dynamicrag_cli.core.identifiers import parse_selection
 from dynamicrag_cli.core.records import ChatExample
 from dynamicrag_cli.core.targets import TARGETS
-from dynamicrag_cli.stages.build_bc import GENERATOR_FILE, POOL_FILE, RERANKER_FILE, CloningOptions, build_bc
+from dynamicrag_cli.stages.build_bc import GENERATOR_FILE, POOL_FILE, RERANKER_FILE, CloningOptions, build_bc, plan_of
 from dynamicrag_cli.stages.outcome import Emission
-from tests.builders import GOLD, QUESTION, default_prompts, docs, labelled
+from tests.builders import GOLD, QUESTION, default_prompts, doc, docs, labelled
 
 SFT = CloningOptions(dev_share=0.0, dpo_share=0.0)
 SCORES = [0.2, 0.9, 0.6, 0.95, 0.1]
@@ -33,7 +35,7 @@ def taught_ids(example, record, among=None):
 def test_one_example_for_each_role():
     record = labelled(SCORES)
     (emission,) = build([record])
-    assert emission.note == "SFT part"
+    assert emission.note == "SFT part, target of 3"
     assert set(emission.files) == {RERANKER_FILE, GENERATOR_FILE}
     (reranker,), (generator,) = emission.files[RERANKER_FILE], emission.files[GENERATOR_FILE]
     assert (reranker.id, reranker.role) == ("q-1#0", "reranker")
@@ -139,7 +141,7 @@ def test_question_without_candidates_is_rejected_in_place():
     first, second = build([labelled([]), labelled(SCORES, id="q-2")])
     assert isinstance(first, ValueError)
     assert "no candidates" in str(first)
-    assert second.note == "SFT part"
+    assert second.note == "SFT part, target of 3"
 
 
 def test_question_without_answers_trains_the_reranker_alone():
@@ -150,7 +152,7 @@ def test_question_without_answers_trains_the_reranker_alone():
 def test_question_is_in_one_file_set_only():
     records = [labelled(SCORES, id=str(number), question=f"What is {number}?") for number in range(60)]
     notes = Counter(emission.note for emission in build(records, CloningOptions()))
-    assert set(notes) == {"SFT part", "DPO part", "not in the training split"}
+    assert set(notes) == {"SFT part, target of 3", "DPO part", "not in the training split"}
     assert sum(notes.values()) == 60
 
 
@@ -166,7 +168,7 @@ def test_seed_decides_the_parts():
     records = [labelled(SCORES, id=str(number), question=f"What is {number}?") for number in range(30)]
     halves = [CloningOptions(dev_share=0.0, dpo_share=0.5, seed=seed) for seed in (0, 1)]
     first, second = ([emission.note for emission in build(records, options)] for options in halves)
-    assert set(first) == set(second) == {"SFT part", "DPO part"}
+    assert set(first) == set(second) == {"SFT part, target of 3", "DPO part"}
     assert first != second
 
 
@@ -176,3 +178,74 @@ def test_control_tokens_of_the_tokenizer_are_neutralised():
     examples: list[ChatExample] = [example for made in emission.files.values() for example in made]
     assert len(examples) == 2
     assert all("<tool>" not in example.user and "< tool>" in example.user for example in examples)
+
+
+def shown_to_the_reader(emission):
+    (example,) = emission.files[GENERATOR_FILE]
+    return re.findall(r"Title (\w): ", example.user)
+
+
+def test_noise_stands_between_the_chosen_passages_and_is_no_evidence():
+    candidates = [doc(name, f"It begins at {GOLD}." if name == "e" else None) for name in "abcdef"]
+    record = labelled([0.9, 0.8, 0.1, 0.2, 0.3, 0.4], docs=candidates, gold_passage_ids=["a", "b", "f"])
+    options = CloningOptions(threshold=0.7, dev_share=0.0, dpo_share=0.0, noise=5)
+    orders = set()
+    for seed in range(20):
+        (emission,) = build([record], replace(options, seed=seed))
+        shown = shown_to_the_reader(emission)
+        assert sorted(shown) == list("abcd"), "f is gold and e holds the answer"
+        assert [name for name in shown if name in "ab"] == ["a", "b"]
+        orders.add(tuple(shown))
+    assert len(orders) > 5
+    assert shown_to_the_reader(build([record], replace(options, noise=1))[0]) != list("ab")
+    assert build([record], options) == build([record], options)
+
+
+@pytest.mark.parametrize(
+    ("gold", "closed_book", "taught"),
+    [(None, False, False), (["missed"], False, False), ([], False, True), (["missed"], True, True)],
+)
+def test_an_answer_without_passages_is_taught_only_where_none_is_needed(gold, closed_book, taught):
+    options = CloningOptions(threshold=1.0, dev_share=0.0, dpo_share=0.0, closed_book=closed_book)
+    (emission,) = build([labelled(SCORES, gold_passage_ids=gold)], options)
+    assert (GENERATOR_FILE in emission.files) == taught
+    assert emission.files[RERANKER_FILE][0].assistant == "None"
+
+
+def test_near_duplicates_fall_into_one_part():
+    texts = [f"Where does the long river number {number} of the old country rise" for number in range(40)]
+    asked = [(f"{number}{mark}", text + mark, "train") for number, text in enumerate(texts) for mark in ("", " today")]
+    plan = plan_of(asked, [], 0.8)
+    assert plan.left_out == {}
+    assert len({*plan.groups.values()}) == 40
+    records = [labelled(SCORES, id=name, question=text, split="train") for name, text, _ in asked]
+    options = CloningOptions(dpo_share=0.5)
+    notes = [emission.note for emission in build_bc(records, TARGETS["threshold"], default_prompts(), options, plan)]
+    assert notes[::2] == notes[1::2]
+    assert len({*notes}) == 2
+
+
+def test_what_is_near_to_an_evaluation_question_trains_nothing():
+    asked = [
+        ("same", "Where does the river Danube rise?", "train"),
+        ("dev", "where does river Danube rise", "dev"),
+        ("foreign", "Who was the first king of all Bavaria?", "train"),
+        ("free", "What is baked in Ulm?", "train"),
+    ]
+    plan = plan_of(asked, ["Who was the first king of all Bavaria"], 0.8)
+    assert plan.left_out == {
+        "same": "near-duplicate of a held-out question",
+        "foreign": "near-duplicate of a question of --against",
+    }
+    records = [labelled(SCORES, id=name, question=text, split=split) for name, text, split in asked]
+    made = build_bc(records, TARGETS["threshold"], default_prompts(), CloningOptions(dpo_share=0.0), plan)
+    assert [bool(emission.files) for emission in made] == [False, False, False, True]
+    assert made[0].note == "near-duplicate of a held-out question"
+
+
+def test_target_that_cannot_be_found_is_a_reject():
+    def failing(_record, _threshold, _cap):
+        raise ValueError("the reader failed: no memory")
+
+    (outcome,) = build_bc([labelled(SCORES)], failing, default_prompts(), SFT)
+    assert isinstance(outcome, ValueError)
