@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dynamicrag_cli.core.audit import FINDINGS
 from tests.samples import labelled, read, write
 
 
@@ -40,6 +41,48 @@ def test_planted_faults_are_named_and_exit_4(drag, data: Path, tiny_lm: Path, tm
     assert f"control_token: a text holds a control token of the model ({name})" in done.err
     assert json.loads((tmp_path / "audit.json").read_text())["bad"]["reranker_bc"] == {name: ["control_token"]}
     assert drag("audit", data, "--model", tiny_lm, "--max-bad-share", 0.1).code == 0
+
+
+def test_a_fault_of_every_kind_is_found_with_a_real_tokenizer(drag, data: Path, tiny_lm: Path, tmp_path: Path) -> None:
+    sound = read(data / "reranker_bc.jsonl")
+    examples = [{**example, "id": f"e{number}"} for number, example in enumerate(sound[:6])]
+    padding = "words and more words " * 600
+    head, _, tail = examples[1]["user"].partition("[1]")
+    examples[0]["user"] += padding  # behind the last passage: the turn of the reply is lost, the identifiers are not
+    examples[1] |= {"user": f"{head}{padding}[1]{tail}", "assistant": "[1]"}
+    examples[2]["assistant"] = " "
+    examples[3]["assistant"] = "<|im_end|>"
+    examples += [{**examples[4], "id": "copy"}, {**examples[5], "id": "other", "assistant": "[9]"}]
+    same = "as long as can be " * 300
+    pair = {
+        "id": "p",
+        "role": "generator",
+        "system": "S",
+        "user": padding,
+        "chosen": f"{same}yes",
+        "rejected": f"{same}no",
+        "margin": 1.0,
+    }
+    folder = tmp_path / "planted"
+    folder.mkdir()
+    write(folder / "reranker_bc.jsonl", examples)
+    write(folder / "generator_dpo.jsonl", [pair, {**pair, "id": "q", "user": "short", "chosen": "yes", "rejected": "no"}])
+    (folder / "dataset_info.json").write_text(json.dumps({"reranker_bc": {}, "generator_dpo": {}}))
+    done = drag("audit", folder, "--model", tiny_lm, "--cutoff", 1024)
+    assert done.code == 4
+    report = json.loads(done.out)
+    assert report["bad"] == {
+        "reranker_bc": {
+            "e0": ["truncated"],
+            "e1": ["truncated", "target_lost"],
+            "e2": ["empty_reply"],
+            "e3": ["control_token"],
+            "copy": ["duplicate"],
+            "other": ["contradiction"],
+        },
+        "generator_dpo": {"p": ["truncated", "equal_sides"]},
+    }
+    assert {*report["findings"]} == {*FINDINGS}
 
 
 def test_a_cutoff_that_is_too_small_stops_a_training_before_it_starts(drag, data: Path, tiny_lm: Path, tmp_path: Path) -> None:
