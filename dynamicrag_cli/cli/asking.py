@@ -10,6 +10,7 @@ from rich.text import Text
 
 from dynamicrag_cli.cli.console import err, json_text, one_line, printable, say, write_stdout
 from dynamicrag_cli.cli.index import open_index
+from dynamicrag_cli.cli.views import stop_story
 from dynamicrag_cli.core.errors import EngineError, UsageError
 from dynamicrag_cli.core.identifiers import STATUSES, WELL_FORMED
 from dynamicrag_cli.core.records import Prediction, Question, RetrievedQuestion, Rollout
@@ -87,6 +88,8 @@ class _Person:
             say(f"malformed reply of the reranker ({STATUSES[rollout.status]}): {rollout.raw!r}")
         elif not rollout.selection:
             say("no passage chosen")
+        if story := stop_story(rollout):
+            say(f"probability of stopping: {story}")
 
     def text(self, answer: str) -> None:
         """The answer so far; its last white space waits for what follows."""

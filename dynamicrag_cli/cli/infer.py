@@ -1,6 +1,7 @@
 """`drag infer`."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.asking import Process, answer_one
+from dynamicrag_cli.cli.choices import check_choice, check_malformed, choice_rules
 from dynamicrag_cli.cli.models import engine_settings, open_pair, open_ranker, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.engine import SamplingOptions
@@ -38,7 +40,7 @@ def infer(
     selector_model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="The model of the selectors cross-encoder and rrpo.")
     ] = None,
-    stop_bias: Annotated[float, typer.Option(help="rrpo: added to the STOP score; above 0 reads less, below 0 more.")] = 0.0,
+    stop_bias: opt.StopBias = 0.0,
     reader: opt.Reader = None,
     question: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Answer this one question over --index instead of reading IN.")
@@ -74,6 +76,11 @@ def infer(
     temperature: opt.Temperature = 0.0,
     top_p: opt.TopP = 1.0,
     max_selection_tokens: opt.MaxSelectionTokens = 100,
+    constrained: opt.Constrained = None,
+    min_k: opt.MinK = 0,
+    max_k: opt.MaxK = None,
+    invalid: opt.Invalid = "drop",
+    max_context_tokens: opt.MaxContextTokens = None,
     split: opt.Split = None,
     dev_share: opt.DevShare = 0.1,
     templates: opt.Templates = None,
@@ -91,6 +98,7 @@ def infer(
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
     cache: opt.Cache = None,
+    max_malformed_rate: opt.MaxMalformedRate = 1.0,
     fresh: opt.Fresh = False,
     reuse: opt.Reuse = None,
     config: opt.Config = None,
@@ -106,17 +114,21 @@ def infer(
     uses_model = chosen.name == LLM_SELECTOR
     if uses_model and not model:
         raise UsageError("the selector 'llm' needs --model, the reranker")
+    if not uses_model and (constrained or min_k or max_k is not None):
+        raise UsageError("--constrained, --min-k and --max-k are about the replies of the selector 'llm'")
     if chosen.name in MODEL_SELECTORS and not selector_model:
         raise UsageError(f"the selector {chosen.name!r} needs --selector-model, made by drag train reranker or drag train rrpo")
     if not (reader or model):
         raise UsageError("give --reader (or --model), the model that answers")
+    check_choice(ctx, output)
     engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
     replies = Tally()
     limits = Limits(window, window_tokens) if window or window_tokens else None
-    drawing = SamplingOptions(1, temperature, top_p, max_selection_tokens, seed)
+    free = SamplingOptions(1, temperature, top_p, max_selection_tokens, seed)
 
     def prepare() -> Process:
         policy, answerer = open_pair(ctx, engine, model if uses_model else None, reader or model, replies)
+        drawing = replace(free, choice=choice_rules(ctx, policy))
         own, others = (prompts_for(templates, (e or answerer).control_tokens) for e in (policy, answerer))
         ranker = open_ranker(chosen, str(selector_model), device, stop_bias) if chosen.name in MODEL_SELECTORS else None
 
@@ -143,6 +155,7 @@ def infer(
         replies=replies,
     )
     run_stage(ctx, source, output, stage)
+    check_malformed(ctx, output)
 
 
 _decoder = msgspec.json.Decoder(Prediction)

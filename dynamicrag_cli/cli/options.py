@@ -13,6 +13,7 @@ from dynamicrag_cli.adapters.engines.settings import check_address
 from dynamicrag_cli.adapters.registry import ENGINES, describe
 from dynamicrag_cli.cli import config
 from dynamicrag_cli.core.errors import UsageError, unknown_name
+from dynamicrag_cli.core.grammar import INVALID
 from dynamicrag_cli.core.records import KINDS
 from dynamicrag_cli.core.selectors import parse_selector
 from dynamicrag_cli.core.shards import parse_shard
@@ -204,6 +205,43 @@ SelectorName = Annotated[
 ]
 Temperature = Annotated[float, typer.Option(min=0, max=5, help="Sampling temperature of the selection; 0 is greedy.")]
 TopP = Annotated[float, typer.Option(min=0.01, max=1, help="Nucleus mass of the selection.")]
+Constrained = Annotated[
+    bool | None,
+    typer.Option(
+        "--constrained/--no-constrained",
+        help="Decode only None or unique identifiers in the template's form (default: where the engine can: hf).",
+        show_default=False,
+    ),
+]
+MinK = Annotated[int, typer.Option(min=0, help="Constrained: fewest passages chosen; above 0 there is no None.")]
+MaxK = Annotated[int | None, typer.Option(min=1, help="Constrained: most passages chosen.")]
+StopBias = Annotated[
+    float,
+    typer.Option(
+        min=-100,
+        max=100,
+        help="Added to the log-odds of stopping at every step (llm, constrained; rrpo: to the STOP score); above 0 reads less, "
+        "below 0 more.",
+    ),
+]
+Invalid = Annotated[
+    str,
+    typer.Option(
+        parser=one_of("policy for malformed replies", INVALID),
+        metavar="drop|strict|retry-once",
+        help="A malformed reply: keep its valid identifiers (drop), nothing of it (strict), or sample once more first.",
+    ),
+]
+MaxContextTokens = Annotated[
+    int | None,
+    typer.Option(min=1, help="Tokens of chosen passages that the reader is given; those beyond, from the end, are left out."),
+]
+MaxMalformedRate = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, help="Share of malformed selections above which the exit code is 6; needs -o.", rich_help_panel=RUNNING
+    ),
+]
 MaxSelectionTokens = Annotated[int, typer.Option(min=1, help="Token limit of the reranker's reply.")]
 
 

@@ -1,6 +1,7 @@
 """`drag sample`."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -9,6 +10,7 @@ import typer
 from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
+from dynamicrag_cli.cli.choices import check_choice, check_malformed, choice_rules
 from dynamicrag_cli.cli.models import engine_settings, open_pair, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.engine import SamplingOptions
@@ -28,6 +30,11 @@ def sample(
     temperature: opt.Temperature = 1.0,
     top_p: opt.TopP = 0.9,
     max_selection_tokens: opt.MaxSelectionTokens = 100,
+    constrained: opt.Constrained = None,
+    min_k: opt.MinK = 0,
+    max_k: opt.MaxK = None,
+    invalid: opt.Invalid = "drop",
+    max_context_tokens: opt.MaxContextTokens = None,
     templates: opt.Templates = None,
     limit: opt.Limit = None,
     shard: opt.Shard = None,
@@ -43,6 +50,7 @@ def sample(
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
     cache: opt.Cache = None,
+    max_malformed_rate: opt.MaxMalformedRate = 1.0,
     fresh: opt.Fresh = False,
     reuse: opt.Reuse = None,
     as_json: opt.AsJson = False,
@@ -55,13 +63,15 @@ def sample(
 
     Example: drag sample bc/dpo_pool.jsonl -o sampled.jsonl --engine hf --model sft --rollouts 8
     """
+    check_choice(ctx, output)
     engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
     replies = Tally()
-    drawing = SamplingOptions(rollouts, temperature, top_p, max_selection_tokens, seed)
+    free = SamplingOptions(rollouts, temperature, top_p, max_selection_tokens, seed)
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
         policy, answerer = open_pair(ctx, engine, model, reader, replies)
         assert policy is not None
+        drawing = replace(free, choice=choice_rules(ctx, policy))
         own, others = (prompts_for(templates, e.control_tokens) for e in (policy, answerer))
         return lambda records: stage_rollouts.sample(records, policy, answerer, own, others, drawing)
 
@@ -74,6 +84,7 @@ def sample(
         replies=replies,
     )
     run_stage(ctx, source, output, stage)
+    check_malformed(ctx, output)
 
 
 _decoder = msgspec.json.Decoder(SampledQuestion)

@@ -128,12 +128,20 @@ def _prediction_facts(record: Prediction) -> dict[str, str | None]:
         "chosen": _selection(rollout, record.docs),
         "status": f"{rollout.status} ({STATUSES.get(rollout.status, 'unknown')})",
         "reply": rollout.raw,
+        "P(stop)": stop_story(rollout),
         "answer": rollout.answer if rollout.answer is not None else "(none)",
         "error": rollout.error,
         "read": f"{rollout.n_reader_tokens} tokens" if rollout.n_reader_tokens is not None else None,
         "left out": _left_out(rollout) or None,
         "windows": f"{rollout.n_calls} prompts, {rollout.n_fallbacks} of them without a choice" if rollout.n_calls else None,
     }
+
+
+def stop_story(rollout: Rollout) -> str | None:
+    """The probabilities of stopping, and where; None where the reply was not constrained."""
+    if not rollout.stop_probs:
+        return None
+    return ", ".join(f"{f'after {n}' if n else 'None'}: {chance:.3f}" for n, chance in enumerate(rollout.stop_probs))
 
 
 def _left_out(rollout: Rollout) -> str:

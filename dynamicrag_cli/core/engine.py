@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dynamicrag_cli.core.grammar import Constraint
+from dynamicrag_cli.core.grammar import ChoiceRules, Constraint
 from dynamicrag_cli.core.prompts import Chat
 
 
@@ -36,6 +36,7 @@ class SamplingOptions:
         top_p: Nucleus mass in (0, 1].
         max_new_tokens: Limit per sample.
         seed: Run seed, at least 0.
+        choice: What selections may be, and what becomes of malformed ones: for the stages; an engine reads each request.
     """
 
     n: int = 1
@@ -43,6 +44,7 @@ class SamplingOptions:
     top_p: float = 1.0
     max_new_tokens: int = 50
     seed: int = 0
+    choice: ChoiceRules = field(default_factory=ChoiceRules)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.identifiers import NONE_REPLY
 
 STOP, GO, NEITHER = 1, -1, 0
+INVALID = ("drop", "strict", "retry-once")
 _DIGITS = "0123456789"
 ALPHABET = tuple(sorted({*"[], ", *_DIGITS, *NONE_REPLY}))
 
@@ -41,6 +42,32 @@ class Constraint:
     def bounds(self) -> tuple[int, int]:
         """Fewest and most identifiers of a reply."""
         return min(self.min_k, self.n), self.n if self.max_k is None else min(self.max_k, self.n)
+
+
+@dataclass(frozen=True)
+class ChoiceRules:
+    """How the selections of a run are decoded, what becomes of those that break the form, and how much of them is read.
+
+    Attributes:
+        constrained: Whether replies are decoded under a `Constraint`; without it the next three mean nothing.
+        min_k: See `Constraint`.
+        max_k: See `Constraint`.
+        stop_bias: See `Constraint`.
+        invalid: One of `INVALID`, for malformed replies: nothing of them is kept (`strict`), their valid identifiers are kept
+            (`drop`), or they are sampled once more first, and their valid identifiers kept if that fails too (`retry-once`).
+        max_context_tokens: Chosen passages beyond this many tokens, from the end, are not read; None for all that fit.
+    """
+
+    constrained: bool = False
+    min_k: int = 0
+    max_k: int | None = None
+    stop_bias: float = 0.0
+    invalid: str = "drop"
+    max_context_tokens: int | None = None
+
+    def constraint(self, n: int) -> Constraint | None:
+        """The constraint of a prompt with `n` candidates; None for a free reply."""
+        return Constraint(n, self.min_k, self.max_k, self.stop_bias) if self.constrained else None
 
 
 @dataclass(frozen=True)

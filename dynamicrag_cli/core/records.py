@@ -126,6 +126,7 @@ class Rollout(Record, frozen=True, kw_only=True):
     `status` is the parser's word for the reply (see `core.identifiers`); `raw` is the reply itself (None for a selector that is
     not a model). `answer` is None when there is none: the reply or the reader failed, and `error` says why. `n_unseen` candidates
     and `n_unread` chosen passages, from the end, did not fit into the prompts; `cut` says that a passage was shortened.
+    `stop_probs`, of a constrained reply, are the probabilities of stopping before the first and after each identifier.
 
     Where the candidates were too many for one window: `n_calls` prompts of the reranker, `n_fallbacks` of them with a reply that
     named nothing, and `window`, the candidates in the last prompt, whose identifiers `raw` holds.
@@ -143,6 +144,7 @@ class Rollout(Record, frozen=True, kw_only=True):
     n_calls: int | None = None
     n_fallbacks: int = 0
     window: list[str] | None = None
+    stop_probs: list[Unit] | None = None
 
 
 def _rollout_rules(rollouts: list[Rollout], docs: list[Candidate], field: str) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from dynamicrag_cli.core.engine import Engine
+from dynamicrag_cli.core.errors import UsageError
 from dynamicrag_cli.core.prompts import Chat
 from dynamicrag_cli.core.records import Candidate
 
@@ -34,13 +35,31 @@ class Fitted:
 
 
 def fit(
-    lists: Sequence[Sequence[Candidate]], render: Callable[[int, Sequence[Candidate]], Chat], engine: Engine, max_new_tokens: int
+    lists: Sequence[Sequence[Candidate]],
+    render: Callable[[int, Sequence[Candidate]], Chat],
+    engine: Engine,
+    max_new_tokens: int,
+    max_context_tokens: int | None = None,
 ) -> list[Fitted]:
-    """One prompt per list of passages; `render(index, docs)` makes the prompt of list `index` from some of its passages."""
+    """One prompt per list of passages; `render(index, docs)` makes the prompt of list `index` from some of its passages.
+
+    With `max_context_tokens` the passages themselves have no more tokens than that: what a prompt with them is longer than one
+    without any.
+
+    Raises:
+        UsageError: The engine cannot count tokens, which `max_context_tokens` needs.
+    """
     made = [Fitted(docs, render(index, docs)) for index, docs in enumerate(lists)]
     waiting = list(range(len(made)))
     while waiting:
         excess = engine.excess([made[index].chat for index in waiting], max_new_tokens)
+        if max_context_tokens is not None:
+            bare = engine.excess([render(index, ()) for index in waiting], max_new_tokens)
+            if any(made[index].docs and a == b for index, a, b in zip(waiting, excess, bare, strict=True)):
+                raise UsageError(
+                    "--max-context-tokens needs an engine that counts tokens; with this one give --max-model-len too"
+                )
+            excess = [max(a, a - b - max_context_tokens) for a, b in zip(excess, bare, strict=True)]
         changed = []
         for index, tokens in zip(waiting, excess, strict=True):
             smaller = _smaller(made[index], tokens) if tokens > 0 else None

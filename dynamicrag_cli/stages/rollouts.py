@@ -10,13 +10,14 @@ from typing import Protocol
 
 from dynamicrag_cli.core.engine import ChatRequest, Completion, Engine, SamplingOptions
 from dynamicrag_cli.core.errors import InputError
-from dynamicrag_cli.core.identifiers import NONE_REPLY, WELL_FORMED, parse_selection
+from dynamicrag_cli.core.identifiers import NONE_REPLY, WELL_FORMED
 from dynamicrag_cli.core.prompts import Chat, PromptSet
 from dynamicrag_cli.core.records import Candidate, Prediction, RetrievedQuestion, Rollout, SampledQuestion, extend
 from dynamicrag_cli.core.selectors import PURE_SELECTORS, Positions, Selector, in_order
 from dynamicrag_cli.core.tasks import task_of
 from dynamicrag_cli.stages.budget import Fitted, fit
 from dynamicrag_cli.stages.outcome import Outcome
+from dynamicrag_cli.stages.replies import ask_for_selections, read_selection
 from dynamicrag_cli.stages.windows import Limits, Pool, narrow
 
 Ranker = Callable[[Sequence[RetrievedQuestion]], Sequence[Positions]]
@@ -48,7 +49,8 @@ def select_with_model(
     """
     if limits is None:
         return _select(records, engine, prompts, options)
-    greedy = replace(options, n=1, temperature=0.0)
+    # How many are chosen in the end is the last prompt's business.
+    greedy = replace(options, n=1, temperature=0.0, choice=replace(options.choice, max_k=None))
     pools = narrow(
         records,
         lambda windows: [group[0] for group in _select(windows, engine, prompts, greedy)],
@@ -88,21 +90,23 @@ def _select(
         engine,
         options.max_new_tokens,
     )
-    requests = [ChatRequest(f"select:{record.id}", shown.chat) for record, shown in zip(records, fitted, strict=True)]
-    replies = engine.chat(requests, options)
-    return [[_rollout(shown, reply) for reply in group] for shown, group in zip(fitted, replies, strict=True)]
+    replies = ask_for_selections([f"select:{record.id}" for record in records], fitted, engine, options)
+    strict = options.choice.invalid == "strict"
+    return [[_rollout(shown, reply, strict=strict) for reply in group] for shown, group in zip(fitted, replies, strict=True)]
 
 
-def _rollout(shown: Fitted, reply: Completion) -> Rollout:
+def _rollout(shown: Fitted, reply: Completion, *, strict: bool) -> Rollout:
     if reply.error is not None:
         return Rollout(selection=[], status="failed", error=reply.error)
-    parsed = parse_selection(reply.text, len(shown.docs), truncated=reply.finish_reason == "length")
+    parsed = read_selection(shown, reply)
+    positions = () if strict and parsed.status not in WELL_FORMED else parsed.positions
     return Rollout(
-        selection=[shown.docs[position].id for position in parsed.positions],
+        selection=[shown.docs[position].id for position in positions],
         status=parsed.status,
         raw=reply.text,
         n_unseen=shown.n_dropped,
         cut=shown.cut,
+        stop_probs=None if reply.stop_probs is None else [round(chance, 6) for chance in reply.stop_probs],
     )
 
 
@@ -125,6 +129,7 @@ def answer(
     reader: Engine,
     prompts: PromptSet,
     seed: int = 0,
+    max_context_tokens: int | None = None,
     on_text: Callable[[str], None] | None = None,
 ) -> list[list[Rollout]]:
     """The rollouts with greedy answers of the reader; each distinct selection of a question is answered once.
@@ -142,6 +147,7 @@ def answer(
             lambda place, docs, jobs=jobs: prompts.generator(records[jobs[place][0]], docs),  # type: ignore[misc]
             reader,
             max_new_tokens,
+            max_context_tokens,
         )
         keys = [f"answer:{records[index].id}:{','.join(selection)}" for index, selection in jobs]
         requests = [ChatRequest(key, shown.chat, on_text=on_text) for key, shown in zip(keys, fitted, strict=True)]
@@ -193,7 +199,7 @@ def sample(
 ) -> list[Outcome]:
     """`sample`: n rollouts per question."""
     selected = select_with_model(records, policy, policy_prompts, options)
-    answered = answer(records, selected, reader, reader_prompts, options.seed)
+    answered = answer(records, selected, reader, reader_prompts, options.seed, options.choice.max_context_tokens)
     return [
         _failure(rollouts) or extend(record, SampledQuestion, rollouts=rollouts)
         for record, rollouts in zip(records, answered, strict=True)
@@ -259,7 +265,8 @@ def infer(
         for record, made in served:
             watcher.chosen(record, made)
     usable, groups = [record for record, _ in served], [[made] for _, made in served]
-    answered = iter(answer(usable, groups, reader, reader_prompts, options.seed, watcher.text if watcher else None))
+    on_text = watcher.text if watcher else None
+    answered = iter(answer(usable, groups, reader, reader_prompts, options.seed, options.choice.max_context_tokens, on_text))
     return [
         made if isinstance(made, InputError) else _predicted(record, next(answered)[0], selector)
         for record, made in zip(records, chosen, strict=True)

@@ -54,6 +54,7 @@ def test_samples_of_a_model_depend_on_the_seed_and_not_on_chunks_or_batches(drag
             2,
             "--max-selection-tokens",
             8,
+            "--no-constrained",
         )
         done = drag(*call, *options, "--max-reject-rate", 1)
         assert done.code == 0, done.err

@@ -88,7 +88,7 @@ def test_a_long_text_is_shortened_even_without_spaces(view) -> None:
 
 
 def test_what_a_prediction_chose_and_answered(view) -> None:
-    rows = view(prediction(rollout("ca", raw="[3], [1]", n_reader_tokens=61)))
+    rows = view(prediction(rollout("ca", raw="[3], [1]", n_reader_tokens=61, stop_probs=[0.01, 0.25, 0.9])))
     assert [row for row in rows if row.startswith("[")] == [
         "[1] 2. a Title a -",
         "[2] b Title b -",
@@ -96,6 +96,7 @@ def test_what_a_prediction_chose_and_answered(view) -> None:
         "[4] d Title d -",
     ]
     expected = ["selector llm", "chosen [3], [1]", "reply [3], [1]", f"answer {GOLD}", "read 61 tokens"]
+    expected.append("P(stop) None: 0.010, after 1: 0.250, after 2: 0.900")
     assert [row for row in expected if row not in rows] == []
     assert [row for row in rows if row.startswith("status ok (")] != []
 
