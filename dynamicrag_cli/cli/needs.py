@@ -120,6 +120,7 @@ def _engine(name: str, settings: dict[str, Any]) -> str | None:
     weights = _weights(settings) if name == "reward" else {}
     uses = (
         name in ("sample", "infer", "rrpo")
+        or (name == "retrieve" and settings.get("expand"))
         or (name == "rerank-teacher" and settings.get("teacher") in ("llm", "listwise"))
         or (name == "build-bc" and settings.get("target") == "reader")
         or weights.get("judge")

@@ -1,15 +1,24 @@
 """`drag retrieve`."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from dynamicrag_cli.adapters.engines.cached import Tally
+from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import say
 from dynamicrag_cli.cli.index import open_index
+from dynamicrag_cli.cli.models import engine_settings, open_engine, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
+from dynamicrag_cli.core.engine import SamplingOptions
+from dynamicrag_cli.core.errors import UsageError
+from dynamicrag_cli.core.expansion import EXPANSIONS
 from dynamicrag_cli.core.records import Question, RetrievedQuestion
+from dynamicrag_cli.stages.expand import retrieve_expanded
+from dynamicrag_cli.stages.outcome import Outcome
 from dynamicrag_cli.stages.retrieve import retrieve as retrieve_stage
 
 
@@ -27,12 +36,32 @@ def retrieve(
     scan: Annotated[
         bool, typer.Option("--scan", help="dense: exact search by reading the stored vectors shard by shard, whatever the index.")
     ] = False,
+    expand: Annotated[
+        str | None,
+        typer.Option(
+            parser=opt.one_of("expansion", EXPANSIONS),
+            metavar="NAME",
+            help="query2doc: search with a passage that --model writes for the question, greedily.",
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="With --expand: the model that writes.")] = None,
+    engine: opt.EngineName = "hf",
+    max_expansion_tokens: Annotated[int, typer.Option(min=1, help="With --expand: token limit of a passage.")] = 128,
+    templates: opt.Templates = None,
+    dtype: opt.Dtype = None,
+    max_model_len: opt.MaxModelLen = None,
+    base_url: opt.BaseUrl = None,
+    revision: opt.Revision = None,
+    trust_remote_code: opt.TrustRemoteCode = False,
     limit: opt.Limit = None,
     shard: opt.Shard = None,
     device: opt.Device = None,
     batch_size: opt.BatchSize = 32,
+    batch_tokens: opt.BatchTokens = 16384,
+    gpus: opt.Gpus = 1,
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
+    cache: opt.Cache = None,
     fresh: opt.Fresh = False,
     reuse: opt.Reuse = None,
     as_json: opt.AsJson = False,
@@ -42,14 +71,26 @@ def retrieve(
     """Retrieve candidates: questions in, candidates with scores out.
 
     Example: drag retrieve questions.jsonl -o candidates.jsonl --index index-bm25 --index index-dense --top-k 20
-    """
 
-    def prepare():  # type: ignore[no-untyped-def]
+    Example: drag retrieve questions.jsonl -o candidates.jsonl --index index-bm25 --expand query2doc --model models/smollm2-135m
+    """
+    if bool(expand) != bool(model):
+        raise UsageError("--expand query2doc needs --model, the model that writes the passages, and --model needs --expand")
+    settings, replies = engine_settings(ctx), Tally()
+
+    def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
         search = {"nprobe": nprobe, "efSearch": ef_search, "refine": refine, "scan": scan}
         indexes = [open_index(folder, device, batch_size, **search) for folder in index]
         for folder, opened in zip(index, indexes, strict=True):
             if hasattr(opened, "summary"):
                 say(f"{folder}: {opened.summary()}")
-        return lambda records: retrieve_stage(records, indexes, top_k)
+        if not model:
+            return lambda records: retrieve_stage(records, indexes, top_k)
+        writer = open_engine(engine, model, settings, cache, replies)
+        prompts = prompts_for(templates, writer.control_tokens)
+        options = SamplingOptions(max_new_tokens=max_expansion_tokens)
+        return lambda records: retrieve_expanded(records, indexes, top_k, writer, prompts, options)
 
-    run_stage(ctx, source, output, Stage(reads=Question, writes={"": RetrievedQuestion}, prepare=prepare))
+    shown = prompts_hash(prompts_for(templates, frozenset())) if expand else None
+    stage = Stage(Question, {"": RetrievedQuestion}, prepare, templates_hash=shown, replies=replies)
+    run_stage(ctx, source, output, stage)

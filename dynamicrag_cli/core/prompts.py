@@ -17,7 +17,7 @@ from dynamicrag_cli.core.neutral import neutralize
 from dynamicrag_cli.core.records import Candidate, Question
 from dynamicrag_cli.core.tasks import task_of
 
-PROMPTS = ("reranker", "generator", "relevance", "listwise", "judge")
+PROMPTS = ("reranker", "generator", "relevance", "listwise", "judge", "query2doc")
 TEMPLATE_FILES = ("passage.jinja", *(f"{name}.{turn}.jinja" for name in PROMPTS for turn in ("system", "user")))
 
 
@@ -100,6 +100,10 @@ class PromptSet:
     def listwise(self, question: str, docs: Sequence[Candidate]) -> Chat:
         """The prompt of the `listwise` teacher for one window; the reply is `[2] > [1] > …` over all of `docs`."""
         return self.render("listwise", question=self.clean(question), passages=self._passages(docs))
+
+    def query2doc(self, question: str) -> Chat:
+        """The prompt for a passage that would answer a question, to search with."""
+        return self.render("query2doc", question=self.clean(question))
 
     def judge(self, question: str, answers: Sequence[str], answer: str) -> Chat:
         """The judge's prompt for one answer; the reply is a number from 0 to 100."""

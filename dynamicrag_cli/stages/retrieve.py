@@ -24,14 +24,23 @@ class Index(Protocol):
         """Rows and scores, both of shape (n_questions, k), best first; a row of -1 is a place for which nothing was found."""
         ...
 
+    def expanded(self, question: str, passage: str) -> str:
+        """What is searched for a question for which a passage was written (Query2doc)."""
+        ...
 
-def retrieve(questions: Sequence[Question], indexes: Sequence[Index], top_k: int) -> list[RetrievedQuestion]:
+
+def retrieve(
+    questions: Sequence[Question], indexes: Sequence[Index], top_k: int, passages: Sequence[str] | None = None
+) -> list[RetrievedQuestion]:
     """The top-k candidates of every question, fewer where fewer were found; the lists of several indexes are fused by rank.
 
-    Each index gives its own top `top_k` to the fusion.
+    Each index gives its own top `top_k` to the fusion. With `passages`, one per question, the questions are expanded by them.
     """
     texts = [question.question for question in questions]
-    found = [_candidates(index, texts, top_k) for index in indexes]
+    found = []
+    for index in indexes:
+        searched = texts if passages is None else [index.expanded(*pair) for pair in zip(texts, passages, strict=True)]
+        found.append(_candidates(index, searched, top_k))
     merged = found[0] if len(found) == 1 else [_fuse(lists, top_k) for lists in zip(*found, strict=True)]
     return [extend(question, RetrievedQuestion, docs=docs) for question, docs in zip(questions, merged, strict=True)]
 

@@ -8,7 +8,7 @@ import pytest
 
 from dynamicrag_cli.core.fusion import RRF_CONSTANT
 from tests.conftest import ROOT
-from tests.samples import read, write
+from tests.samples import read, script, write
 
 QUESTIONS = ROOT / "examples/toy/questions.jsonl"
 
@@ -107,3 +107,35 @@ def test_a_dense_index_says_what_it_is_and_scanning_its_vectors_gives_the_same(d
         assert ranking(flat) == ranking(scan)
     done = drag(*call, "-o", tmp_path / "n.jsonl", "--nprobe", 3)
     assert (done.code, "this index has no nprobe" in done.err) == (2, True)
+
+
+def test_expansion_by_a_model_finds_what_the_question_does_not_name(
+    drag, toy_bm25: Path, toy_dense: Path, tmp_path: Path
+) -> None:
+    asked = [{"id": "1", "question": "Which animal?"}, {"id": "2", "question": "And BAD?"}]
+    source = write(tmp_path / "q.jsonl", asked)
+    written = "The snow leopard cannot roar and wraps its tail around its face."
+    fake = script(tmp_path / "fake.json", written, BAD={"error": "boom"})
+    call = ("retrieve", source, "--index", toy_bm25, "--top-k", 3, "--max-reject-rate", 1)
+    expansion = ("--expand", "query2doc", "--engine", "fake", "--model", fake)
+    done = drag(*call, "-o", tmp_path / "c.jsonl", *expansion)
+    assert done.code == 0, done.err
+    (record,) = read(tmp_path / "c.jsonl")
+    assert (ranking(record)[0], record["meta"]) == ("bigcats-04", {"query2doc": written})
+    (reject,) = read(tmp_path / "c.rejects.jsonl")
+    assert (reject["id"], reject["reason"]) == ("2", "the expansion failed: boom")
+    # The words of the prompt decide the result, and so do those of the model.
+    assert "up to date" in drag(*call, "-o", tmp_path / "c.jsonl", *expansion).err
+    mine = tmp_path / "templates/prompts"
+    mine.mkdir(parents=True)
+    (mine / "query2doc.user.jinja").write_text("{{ question }}")
+    assert "up to date" not in drag(*call, "-o", tmp_path / "c.jsonl", *expansion, "--templates", mine.parent).err
+    assert drag(*call, "-o", tmp_path / "both.jsonl", "--index", toy_dense, *expansion, "--cache", tmp_path / "cache").code == 0
+    again = drag(*call, "-o", tmp_path / "both.jsonl", "--fresh", "--index", toy_dense, *expansion, "--cache", tmp_path / "cache")
+    assert "1  greedy replies out of the cache, 1 asked" in again.err
+
+
+def test_an_expansion_needs_a_model_and_a_model_an_expansion(drag, toy_bm25: Path, tmp_path: Path) -> None:
+    for given in (["--expand", "query2doc"], ["--model", tmp_path]):
+        done = drag("retrieve", QUESTIONS, "-o", tmp_path / "c.jsonl", "--index", toy_bm25, *given)
+        assert (done.code, "needs --model" in done.err) == (2, True)

@@ -64,6 +64,7 @@ def chats():
         "relevance": prompts.relevance(asked.question, passages[0]),
         "listwise": prompts.listwise(asked.question, passages),
         "judge": prompts.judge(asked.question, ["Donaueschingen", "Black Forest"], "In the\nBlack Forest"),
+        "query2doc": prompts.query2doc(asked.question),
         "generator_no_passages": prompts.generator(asked, []),
     }
     for rule, dataset in rules.items():

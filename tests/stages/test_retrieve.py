@@ -29,6 +29,9 @@ class ScriptedIndex:
             [[9.5 - place - 100 * number for place in range(rows.shape[1])] for number in range(len(questions))]
         )
 
+    def expanded(self, question, passage):
+        return f"{question}+{passage}"
+
 
 def ids(record):
     return [candidate.id for candidate in record.docs]
@@ -71,3 +74,10 @@ def test_a_place_for_which_nothing_was_found_is_left_out():
     index = ScriptedIndex("abc", {"Why?": [2, -1, -1], "How?": [-1, -1, -1]})
     made = retrieve([question(id="1", question="Why?"), question(id="2", question="How?")], [index, index], 3)
     assert [ids(record) for record in made] == [["c"], []]
+
+
+def test_questions_are_searched_as_each_index_expands_them():
+    first, second = ScriptedIndex("ab", {"Why?+so": [0, 1]}), ScriptedIndex("ab", {"Why?+so": [1, 0]})
+    (record,) = retrieve([question(question="Why?")], [first, second], 2, ["so"])
+    assert first.calls == second.calls == [(["Why?+so"], 2)]
+    assert record.question == "Why?"

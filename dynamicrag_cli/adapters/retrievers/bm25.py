@@ -11,6 +11,7 @@ import Stemmer
 
 from dynamicrag_cli.adapters.retrievers.store import PassageStore, text_of
 from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.expansion import for_words
 
 K1, B = 0.9, 0.4
 _CHUNK = 4096
@@ -70,6 +71,10 @@ class Bm25Index:
         )
         rows, scores = self.index.retrieve(words, k=min(top_k, len(self.store)), show_progress=False, sorted=True)
         return np.where(scores > 0, rows, -1), scores
+
+    def expanded(self, question: str, passage: str) -> str:
+        """The question five times and the passage, as Query2doc has it for BM25."""
+        return for_words(question, passage)
 
 
 class _Words:

@@ -17,6 +17,7 @@ from dynamicrag_cli.adapters.retrievers.store import PassageStore, text_of
 from dynamicrag_cli.adapters.retrievers.vectors import ShardWriter, Vectors, in_shards
 from dynamicrag_cli.core.encoders import Encoding, encoding_of
 from dynamicrag_cli.core.errors import InputError, UsageError
+from dynamicrag_cli.core.expansion import for_encoder
 from dynamicrag_cli.core.presets import PRESETS
 
 # Passages that are encoded at a time on one device: enough to batch by length, few enough to show progress.
@@ -138,6 +139,10 @@ class DenseIndex:
         if self.index is None:
             return ann.exact(self.vectors, queries, k)
         return ann.search(self.vectors, self.index, queries, k, self.refine)
+
+    def expanded(self, question: str, passage: str) -> str:
+        """The question, the encoder's separator token and the passage, as Query2doc has it for encoders."""
+        return for_encoder(question, passage, self.encoder.tokenizer.sep_token or "\n")
 
 
 def _devices(settings: dict[str, Any]) -> list[str | None]:
