@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import run_drag
+
 pytestmark = pytest.mark.real_data
 # Read now: the fixture `drag` takes it out of the environment.
 DATA = Path(os.environ.get("DRAG_DATA", "."))
@@ -40,3 +42,37 @@ def test_the_bm25_order_of_trec_dl_2019_has_the_published_ndcg(drag, tmp_path: P
     found = means(tmp_path / "report.json")
     assert found["dl19"]["ndcg@10"] == pytest.approx(0.5058, abs=5e-5)
     assert found["again"] == found["dl19"]
+
+
+@pytest.fixture(scope="module")
+def bm25(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real corpus, indexed without stemming and stop words."""
+    folder = tmp_path_factory.mktemp("real") / "bm25"
+    done = run_drag("index", DATA / "corpus/passages.jsonl.gz", "-o", folder, "--stemmer", "none", "--stopwords", "none")
+    assert done.code == 0, done.err
+    return folder
+
+
+# A plain BM25 of another program with the same k1 and b: recall at 5, 20 and 100, and answers in the first 20. The small sets are
+# left out, where one question is worth more than the tolerance.
+@pytest.mark.parametrize(
+    ("name", "recalls", "answers"),
+    [
+        ("nq", (0.691, 0.845, 0.920), 0.877),
+        ("hotpotqa", (0.727, 0.880, 0.942), 0.770),
+        ("2wikimultihopqa", (0.655, 0.727, 0.765), 0.688),
+        ("squad", (0.898, 0.946, 0.977), 0.952),
+    ],
+)
+def test_bm25_finds_what_another_program_finds(
+    drag, bm25: Path, tmp_path: Path, name: str, recalls: tuple[float, ...], answers: float
+) -> None:
+    pytest.importorskip("ir_measures")
+    gold, found = DATA / f"questions/{name}.jsonl.gz", tmp_path / "found.jsonl"
+    assert drag("retrieve", gold, "-o", found, "--index", bm25, "--top-k", 100).code == 0
+    at = [word for k in (5, 20, 100) for word in ("--at", k)]
+    done = drag("eval", found, "--gold", gold, "--match", "id", "--match", "answer", *at, "-o", tmp_path / "report.json")
+    assert done.code == 0, done.err
+    scores = means(tmp_path / "report.json")
+    assert [scores["found (id)"][f"recall@{k}"] for k in (5, 20, 100)] == pytest.approx(recalls, abs=0.01)
+    assert scores["found (answer)"]["recall@20"] == pytest.approx(answers, abs=0.01)
