@@ -3,23 +3,24 @@
 import json
 import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dynamicrag_cli.adapters import registry
-from dynamicrag_cli.adapters.files.jsonl import Reader, lines
+from dynamicrag_cli.adapters.files.corpora import FORMATS, Corpus
 from dynamicrag_cli.adapters.files.manifest import identity, read_manifest, write_manifest
 from dynamicrag_cli.adapters.files.seal import check_seal, seal
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import Bar, progress, say
+from dynamicrag_cli.cli.filling import REJECTS, fill_store
 from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
+from dynamicrag_cli.cli.runner import check_rejects
 from dynamicrag_cli.core.encoders import METRICS, POOLINGS
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.presets import PRESETS
-from dynamicrag_cli.core.records import Passage, Reject
 
 # BM25's stemmers and lists of stop words.
 _LANGUAGE = ("english", "none")
@@ -31,7 +32,9 @@ _DENSE = ("model", "preset", "factory", "query-prefix", "passage-prefix", "pooli
 
 def index(
     ctx: typer.Context,
-    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="Passages, JSONL.", show_default=False)],
+    corpus: Annotated[
+        str, typer.Argument(metavar="CORPUS", help="Passages, a file or a folder; see --format.", show_default=False)
+    ],
     output: opt.OutputDir,
     retriever: Annotated[
         str,
@@ -39,6 +42,14 @@ def index(
             parser=opt.one_of("retriever", registry.RETRIEVERS), metavar="NAME", help=registry.describe(registry.RETRIEVERS) + "."
         ),
     ] = "bm25",
+    format: Annotated[
+        str | None,
+        typer.Option(
+            parser=opt.one_of("format", FORMATS),
+            metavar="FORMAT",
+            help="; ".join(f"{name}: {row.summary}" for name, row in FORMATS.items()) + " (default: guessed).",
+        ),
+    ] = None,
     stemmer: Annotated[
         str,
         typer.Option(parser=opt.one_of("stemmer", _LANGUAGE), metavar="|".join(_LANGUAGE), help="bm25: words to their stems."),
@@ -98,33 +109,41 @@ def index(
         ),
     ] = None,
     batch_size: opt.BatchSize = 32,
+    max_reject_rate: opt.MaxRejectRate = 0.0,
     fresh: opt.Fresh = False,
     config: opt.Config = None,
     variant: opt.Variant = None,
 ) -> None:
     """Index a corpus: passages in, an index folder out.
 
+    The first passage that cannot be used ends it; with --max-reject-rate such passages are left out, with the reasons in
+    DIR/rejects.jsonl.
+
     Encoding that was interrupted goes on behind its last finished shard when the same command is given again.
+
+    Example: drag index psgs_w100.tsv.gz -o index-bm25 --max-reject-rate 0.001
 
     Example: drag index passages.jsonl -o index-dense --retriever dense --model models/minilm-l6 --preset ivf
     """
-    if not Path(corpus).is_file():
-        raise InputError(f"{corpus}: no such file")
+    source = Corpus(corpus, format)
     if embeddings and retriever != "dense":
         raise UsageError("--embeddings is for --retriever dense")
     for file in embeddings or ():
         if not file.exists():
             raise InputError(f"{file}: no such file")
     check_folder_target(output, "index")
-    wanted = fingerprint(ctx, corpus)
+    wanted = fingerprint(ctx, None)
+    wanted["input"] = source.identity()
+    wanted["options"]["format"] = source.name
     wanted["options"]["embeddings"] = [identity(str(file)) for file in embeddings or ()]
     if not fresh and is_fresh(output, wanted):
         _check_files(output, read_manifest(output))
         say(f"index: {output} is up to date")
+        check_rejects(ctx, read_manifest(output)["counts"], output / REJECTS)
         return
     started = time.monotonic()
     kind = registry.load("retriever", retriever, registry.RETRIEVERS)
-    from dynamicrag_cli.adapters.retrievers.store import PassageStore, write_store  # its library is there if the retriever's is
+    from dynamicrag_cli.adapters.retrievers.store import PassageStore  # its library is there if the retriever's is
 
     building = output.with_name(output.name + ".partial")
     read = _unfinished(building, wanted, fresh=fresh)
@@ -134,23 +153,24 @@ def index(
     settings |= {"preset": preset, "factory": factory, "nprobe": nprobe, "efSearch": ef_search, "refine": refine}
     settings |= {"query_prefix": query_prefix, "passage_prefix": passage_prefix, "pooling": pooling, "metric": metric}
     settings["input"] = wanted["input"]
-    with progress("index", sum(1 for _ in lines(corpus))) as bar:
-        if read is None:
-            reader = Reader(corpus, Passage)
-            read = {"passages": write_store(building, _passages(reader)), "moved_to_meta": reader.strange}
-            if not read["passages"]:
-                raise InputError(f"{corpus}: holds no passages")
-            (building / _READ).write_text(json.dumps({**read, "of": _reading(wanted)}), encoding="utf-8")
+    if read is None:
+        say(f"index: reading {corpus} ({source.name})")
+        read = {"counts": fill_store(building, source, max_reject_rate), "moved_to_meta": source.strange}
+        (building / _READ).write_text(json.dumps({**read, "of": _reading(wanted)}), encoding="utf-8")
+    counts = read["counts"]
+    with progress("index", counts["out"]) as bar:
         kept |= _built(kind.build(building, PassageStore(building), settings), bar)
     (building / _READ).unlink()
-    n_passages, moved = read["passages"], read["moved_to_meta"]
-    manifest = {"kind": "index", "fingerprint": wanted, "settings": kept, "counts": {"in": n_passages}, "moved_to_meta": moved}
+    manifest = {"kind": "index", "fingerprint": wanted, "settings": kept, **read}
     manifest["files"] = seal(building)
     write_manifest(building, manifest)
     shutil.rmtree(output, ignore_errors=True)
     building.rename(output)
     seconds = time.monotonic() - started
-    say(f"index: {n_passages} passages, {retriever}, {seconds:.1f} s -> {output}")
+    say(f"index: {counts['out']} passages, {retriever}, {seconds:.1f} s -> {output}")
+    if counts["rejected"]:
+        say(f"  {counts['rejected']} rejected, with reasons: {output / REJECTS}")
+    check_rejects(ctx, counts, output / REJECTS)
 
 
 def _built(building: Generator[int, None, dict[str, Any] | None], bar: Bar) -> dict[str, Any]:
@@ -185,15 +205,6 @@ def _unfinished(building: Path, wanted: dict[str, Any], *, fresh: bool) -> dict[
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     return None
-
-
-def _passages(reader: Reader[Passage]) -> Iterator[Passage]:
-    for item in reader:
-        if isinstance(item, Reject):
-            raise InputError(f"{reader.path}, line {item.line}: {item.reason}")
-        if not (item.text.strip() or item.title.strip()):
-            raise InputError(f"{reader.path}: the passage {item.id!r} is empty")
-        yield item
 
 
 def open_index(folder: Path, device: str | None = None, batch_size: int = 32, **search: object) -> Any:

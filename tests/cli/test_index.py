@@ -13,7 +13,7 @@ from dynamicrag_cli.adapters.retrievers import dense
 from dynamicrag_cli.adapters.retrievers import vectors as shards
 from dynamicrag_cli.cli.index import open_index
 from dynamicrag_cli.core.errors import InputError
-from tests.samples import write
+from tests.samples import read, write
 
 PASSAGES = [
     {"id": "a", "title": "Danube", "text": "A river through Vienna.", "topic": "rivers"},
@@ -32,7 +32,7 @@ def test_an_index_holds_its_passages_and_says_what_made_it(drag, corpus: Path, t
     assert (done.code, done.out) == (0, b"")
     assert "3 passages, bm25" in done.err
     manifest = json.loads((tmp_path / "ix/manifest.json").read_text())
-    assert (manifest["kind"], manifest["counts"]) == ("index", {"in": 3})
+    assert (manifest["kind"], manifest["counts"]) == ("index", {"in": 3, "out": 3, "rejected": 0})
     index = open_index(tmp_path / "ix")
     assert [(p.id, p.text) for p in index.store] == [
         (p.get("id", p.get("_id")), p.get("text", p.get("contents"))) for p in PASSAGES
@@ -52,7 +52,10 @@ def test_an_equal_index_is_up_to_date_and_another_corpus_is_indexed_anew(drag, c
     ("lines", "words"),
     [
         ("", "holds no passages"),
-        ('{"id":"a","title":"","text":"x"}\n{"id":"a","title":"","text":"y"}\n', "line 2: the id 'a' was met before"),
+        (
+            '{"id":"a","title":"","text":"x"}\n\n{"id":"a","title":"","text":"y"}\n',
+            "line 3: the id 'a' was met before, in line 1",
+        ),
         ('{"id":"a","title":"","text":"x"}\nnonsense\n', "line 2: "),
         ('{"id":"a","title":" ","text":"\\t"}\n', "the passage 'a' is empty"),
     ],
@@ -65,10 +68,64 @@ def test_a_corpus_that_cannot_be_used_is_exit_4_and_leaves_no_index(drag, tmp_pa
     assert not (tmp_path / "ix").exists()
 
 
+BROKEN = [*PASSAGES, {"id": "d"}, {"id": "a", "title": "", "text": "Another."}, {"id": "e", "title": "", "text": "The end."}]
+
+
+def test_passages_that_cannot_be_used_are_left_out_up_to_a_share(drag, tmp_path: Path) -> None:
+    corpus = write(tmp_path / "corpus.jsonl", BROKEN)
+    call = ("index", corpus, "-o", tmp_path / "ix")
+    done = drag(*call)
+    assert (done.code, "line 4: " in done.err, "--max-reject-rate" in done.err) == (4, True, True)
+    done = drag(*call, "--max-reject-rate", 0.3)
+    assert (done.code, "2 of 6 passages were rejected" in done.err) == (6, True)
+    assert not (tmp_path / "ix").exists()
+    assert len(read(tmp_path / "ix.partial/rejects.jsonl")) == 2
+    done = drag(*call, "--max-reject-rate", 0.4)
+    assert (done.code, "2 rejected" in done.err) == (0, True)
+    rejects = {(reject["line"], reject["id"]) for reject in read(tmp_path / "ix/rejects.jsonl")}
+    assert rejects == {(4, None), (5, "a")}
+    manifest = json.loads((tmp_path / "ix/manifest.json").read_text())
+    assert manifest["counts"] == {"in": 6, "out": 4, "rejected": 2}
+    index = open_index(tmp_path / "ix")
+    assert [p.id for p in index.store] == ["a", "b", "c", "e"]
+    assert index.search(["an end"], 1)[0].tolist() == [[3]]
+    # The index is the same one whatever share was allowed, and still says what it lacks.
+    assert "up to date" in drag(*call, "--max-reject-rate", 0.4).err
+    done = drag(*call)
+    assert ("up to date" in done.err, done.code) == (True, 6)
+
+
+def test_a_folder_of_documents_is_indexed_anew_when_one_has_changed(drag, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/rivers.md").write_text("# Rivers\n\nThe Danube flows through Ulm. The Rhine does not.")
+    call = ("index", tmp_path / "docs", "-o", tmp_path / "ix")
+    assert drag(*call).code == 0
+    (passage,) = open_index(tmp_path / "ix").store
+    assert (passage.id, passage.title) == ("rivers.md#1", "Rivers")
+    assert "up to date" in drag(*call, "--format", "text").err
+    (tmp_path / "docs/moons.txt").write_text("Io is a moon.")
+    assert drag(*call).code == 0
+    assert [p.id for p in open_index(tmp_path / "ix").store] == ["moons.txt#1", "rivers.md#1"]
+
+
+def test_an_index_of_an_earlier_version_is_to_be_built_again(drag, corpus: Path, tmp_path: Path) -> None:
+    drag("index", corpus, "-o", tmp_path / "ix")
+    manifest = json.loads((tmp_path / "ix/manifest.json").read_text())
+    (tmp_path / "ix/passages.arrow").rename(tmp_path / "ix/passages.jsonl")
+    del manifest["files"]["passages.arrow"]
+    (tmp_path / "ix/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="an earlier version"):
+        open_index(tmp_path / "ix")
+
+
 def test_wrong_calls(drag, corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
     for arguments, code in (
         ([tmp_path / "nowhere.jsonl"], 4),
-        ([tmp_path], 4),
+        ([tmp_path / "sub"], 4),
+        ([tmp_path / "sub", "--format", "drag"], 4),
+        ([corpus, "--format", "tsb"], 2),
+        ([corpus, "--format", "tsv"], 4),
         ([corpus, "--retriever", "bm52"], 2),
         ([corpus, "--retriever", "dense"], 2),
         ([corpus, "--retriever", "dense", "--model", tmp_path / "nowhere"], 4),

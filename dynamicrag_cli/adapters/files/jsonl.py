@@ -103,14 +103,14 @@ def lines(path: str) -> Iterator[tuple[int, bytes]]:
 
 
 class Reader(Generic[R]):
-    """Reads records of one kind, with every line that cannot be used as a `Reject`.
+    """Reads records of one kind, with every line that cannot be used as a `Reject`; so is a repeated id, if `unique`.
 
     Attributes:
         strange: How often each unknown field was moved to `meta`.
     """
 
-    def __init__(self, path: str, kind: type[R]) -> None:
-        self.path, self.kind = path, kind
+    def __init__(self, path: str, kind: type[R], *, unique: bool = True) -> None:
+        self.path, self.kind, self.unique = path, kind, unique
         self.strange: dict[str, int] = {}
         self._strict = msgspec.json.Decoder(kind)
         self._loose = msgspec.json.Decoder()
@@ -129,6 +129,8 @@ class Reader(Generic[R]):
             record = self._decode(line)
         except (ValueError, msgspec.DecodeError, RecursionError) as error:
             return Reject(line=number, id=None, reason=str(error), record=line[:2000].decode("utf-8", "replace").rstrip("\n"))
+        if not self.unique:
+            return record
         name = str(getattr(record, "id", number))
         if name in self._seen:
             return Reject(line=number, id=name, reason=f"the id {name!r} was met before")

@@ -61,7 +61,7 @@ def candidate(doc: object) -> Candidate:
     if not isinstance(text, str):
         raise ValueError("a passage has no text")
     title = str(title or "")
-    name = next((str(doc[key]) for key in ("id", "docid", "_id") if doc.get(key) is not None), None)
+    name = next((str(doc[key]) for key in ("id", "docid", "_id", "passage_id", "psg_id") if doc.get(key) is not None), None)
     score = doc.get("score")
     return Candidate(
         id=name or "text-" + hashlib.sha256(f"{title}\n{text}".encode()).hexdigest()[:16],
