@@ -4,10 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamicrag_cli.core.cutting import blocks, heading, pack
+from tests.builders import quick
 
 LINES = st.lists(st.sampled_from(["", "  ", "# A heading", "## b ##", "#tag", "One two. Three", "four,\tfive", "six\u00a0seven"]))
 
 
+@quick
 @given(LINES)
 def test_blocks_have_all_words_in_order_and_no_heading_among_others(lines: list[str]) -> None:
     text = "\n".join(lines)
@@ -27,6 +29,7 @@ def test_the_first_heading() -> None:
     assert heading("no heading\n#hashtag") is None
 
 
+@quick
 @given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=7).map(" ".join)), st.integers(1, 9))
 def test_passages_are_whole_sentences_as_many_as_fit(sentences: list[str], limit: int) -> None:
     passages = [*pack(sentences, limit)]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from dynamicrag_cli.core import repeats
 from dynamicrag_cli.core.repeats import Repeats
+from tests.builders import quick
 
 
 def found(names: list[str]) -> list[tuple[int, int]]:
@@ -21,6 +22,7 @@ def found(names: list[str]) -> list[tuple[int, int]]:
     return [*ledger.found(look)]
 
 
+@quick
 @given(st.lists(st.text("abc", max_size=2)))
 def test_each_row_that_repeats_is_found_with_the_first_one(names: list[str]) -> None:
     assert found(names) == [(row, names.index(name)) for row, name in enumerate(names) if names.index(name) < row]

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamicrag_cli.adapters.files import documents as module
 from dynamicrag_cli.adapters.files.documents import cut, digest, documents, sentences
 from dynamicrag_cli.core.cutting import pack
 from dynamicrag_cli.core.records import Passage, Reject
+from tests.builders import quick
 
 
 def test_sentences_end_at_full_stops_and_paragraphs() -> None:
@@ -27,7 +28,7 @@ def test_sentences_end_at_full_stops_and_paragraphs() -> None:
     ]
 
 
-@settings(deadline=None, max_examples=60)
+@quick
 @given(st.text(st.sampled_from("ab.!?… \n\t#()\"'*-\u00a0é。1"), max_size=80), st.integers(1, 6))
 def test_no_word_is_lost_or_cut_and_a_passage_is_no_longer_than_allowed(text: str, limit: int) -> None:
     found = [*sentences(text)]
