@@ -89,7 +89,8 @@ def test_defect_04_the_grade_of_the_judge_becomes_a_number_between_0_and_1():
 def test_defect_05_a_failed_term_is_no_zero_and_the_best_gold_answer_counts():
     record = sampled([rollout("a")], answers=["Ulm", GOLD])
     (made,) = reward([record], ALL_TERMS, {"bertscore": lambda jobs: [None], "judge": lambda jobs: [0.5]})
-    assert made.rewards[0].terms == {"em": 1.0, "rouge": 1.0, "length": 0.5, "bertscore": None, "judge": 0.5}
+    wanted = {"em": 1.0, "rouge": 1.0, "length": 0.5, "bertscore": None, "judge": 0.5}
+    assert made.rewards[0].terms.items() >= wanted.items()
     assert made.rewards[0].total is None
 
 

@@ -31,9 +31,7 @@ RETRIEVERS = {
 }
 TEACHERS = {
     "monot5": Entry("teachers.monot5:MonoT5", "local", "true/false logits of a T5 (untested on real weights)"),
-    "cross-encoder": Entry(
-        "teachers.cross_encoder:CrossEncoderTeacher", "local", "sigmoid of its logit (untested on real weights)"
-    ),
+    "cross-encoder": Entry("teachers.cross_encoder:CrossEncoderTeacher", "local", "sigmoid of its logit"),
     "bi-encoder": Entry("teachers.bi_encoder:BiEncoder", "local", "logistic fit of the cosine on train questions with gold ids"),
     "llm": Entry("teachers.llm:LlmTeacher", "local", "yes/no logits of a causal LM, through an engine"),
 }

@@ -2,13 +2,17 @@
 
 import json
 from collections import Counter
+from pathlib import Path
+from statistics import fmean
 from typing import Annotated
 
 import typer
 
+from dynamicrag_cli.adapters.files.jsonl import Reader
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.adapters.trainers.registration import dataset_info
 from dynamicrag_cli.cli import options as opt
+from dynamicrag_cli.cli.console import say
 from dynamicrag_cli.cli.models import prompts_for, tokenizer_control_tokens
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.records import PreferencePair, RewardedQuestion
@@ -31,6 +35,15 @@ def build_dpo(
             help="Weigh the stored reward terms anew (default: the stored totals).",
         ),
     ] = None,
+    generator_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the questions that give generator pairs alone, the others reranker pairs (default: both).",
+        ),
+    ] = None,
+    seed: opt.Seed = 0,
     tokenizer: opt.Tokenizer = None,
     templates: opt.Templates = None,
     limit: opt.Limit = None,
@@ -49,7 +62,7 @@ def build_dpo(
     Example: drag build-dpo rewarded.jsonl -o dpo-data --min-margin 0.1
     """
     prompts = prompts_for(templates, tokenizer_control_tokens(tokenizer))
-    chosen = dpo.PairOptions(min_margin, parse_weights(weights) if weights else None)
+    chosen = dpo.PairOptions(min_margin, parse_weights(weights) if weights else None, generator_share, seed)
     stage = Stage(
         reads=RewardedQuestion,
         writes={dpo.RERANKER_FILE: PreferencePair, dpo.GENERATOR_FILE: PreferencePair},
@@ -58,8 +71,17 @@ def build_dpo(
         templates_hash=prompts_hash(prompts),
     )
     run_stage(ctx, source, str(output), stage)
+    _say_lengths(output / f"{dpo.RERANKER_FILE}.jsonl")
 
 
 def _registry(counts: Counter[str]) -> dict[str, str]:
     stems = [stem for stem in (dpo.RERANKER_FILE, dpo.GENERATOR_FILE) if counts[stem]]
     return {"dataset_info.json": json.dumps(dataset_info(stems, ranking=True), indent=2) + "\n"}
+
+
+def _say_lengths(path: Path) -> None:
+    """How many passages the two sides of the reranker's pairs name: what DPO will teach about k."""
+    pairs = [pair for pair in Reader(str(path), PreferencePair) if isinstance(pair, PreferencePair)]
+    if pairs:
+        chosen, rejected = (fmean(getattr(pair, side).count("[") for pair in pairs) for side in ("chosen", "rejected"))
+        say(f"  passages on average: chosen {chosen:.2f}, rejected {rejected:.2f}")

@@ -13,6 +13,7 @@ from dynamicrag_cli.adapters.files.jsonl import STREAM, encoder
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import say, show_table, write_stdout
 from dynamicrag_cli.cli.eval_files import Source, gold_questions, kind_of, many_hands, no_garbage, sources_of
+from dynamicrag_cli.cli.eval_rewards import reward_reports, show_rewards
 from dynamicrag_cli.cli.eval_study import manifests_of, readers_of, seconds_of, show_study
 from dynamicrag_cli.cli.eval_tables import caption, comparison_caption, comparison_table, score_table
 from dynamicrag_cli.core.errors import InputError, UsageError
@@ -43,8 +44,9 @@ def eval_command(
         ),
     ],
     gold: Annotated[
-        str, typer.Option("--gold", metavar="QUESTIONS", help="Questions with gold answers, JSONL.", show_default=False)
-    ],
+        str | None,
+        typer.Option("--gold", metavar="QUESTIONS", help="Questions with gold answers, JSONL; not for files of drag reward."),
+    ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="REPORT", help="The report, one JSON document (- for stdout).")
     ] = "-",
@@ -105,7 +107,8 @@ def eval_command(
 
     Predictions: selection precision, recall and F1 against gold passages, the answer metrics of each task with 95 % bootstrap
     intervals, passages read, share of None. Questions without a prediction and malformed selections count as failures.
-    Candidates: recall@k, nDCG@k and MRR (extra eval).
+    Candidates: recall@k, nDCG@k and MRR (extra eval). Files of drag reward, without --gold: each term's mean and spread, what
+    the total goes with, how often judge and EM disagree.
 
     Example: drag eval sft.jsonl dpo.jsonl --gold questions.jsonl --split dev -o report.json
 
@@ -116,6 +119,11 @@ def eval_command(
     Example: drag eval candidates.jsonl --gold questions.jsonl --match id --match title --match answer
     """
     sources = sources_of([*predictions, *([baseline] if baseline else [])])
+    if gold is None:
+        rewards = {"systems": reward_reports(sources)}
+        show_rewards(rewards["systems"])
+        _publish(rewards, output)
+        return
     kind = kind_of(sources)
     wanted = gold_questions(gold, split, dev_share, seed, limit)
     document: dict[str, Any] = {"gold": gold, "split": split}
@@ -138,11 +146,7 @@ def eval_command(
     _show(document, len(wanted))
     if scores:
         _write(scores, b"".join(encoder.encode(row) + b"\n" for row in rows))
-    text = json.dumps(document, indent=2, ensure_ascii=False)
-    if output == STREAM:
-        write_stdout(text)
-    else:
-        _write(Path(output), text.encode() + b"\n")
+    _publish(document, output)
 
 
 def _answers(
@@ -250,6 +254,14 @@ def _show(document: dict[str, Any], n_questions: int) -> None:
     if "study" in document:
         say("")
         show_study(document["study"])
+
+
+def _publish(document: dict[str, Any], output: str) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    if output == STREAM:
+        write_stdout(text)
+    else:
+        _write(Path(output), text.encode() + b"\n")
 
 
 def _write(path: Path, content: bytes) -> None:

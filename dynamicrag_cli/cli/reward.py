@@ -7,17 +7,22 @@ import typer
 
 from dynamicrag_cli.adapters import registry
 from dynamicrag_cli.adapters.engines.cached import Tally
+from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
+from dynamicrag_cli.cli.console import say
 from dynamicrag_cli.cli.models import engine_settings, open_engine, prompts_for
-from dynamicrag_cli.cli.runner import Stage, run_stage
+from dynamicrag_cli.cli.runner import Stage, chosen, run_stage
 from dynamicrag_cli.core.errors import UsageError
-from dynamicrag_cli.core.records import RewardedQuestion, SampledQuestion
-from dynamicrag_cli.core.rewards import parse_weights
+from dynamicrag_cli.core.labels import references
+from dynamicrag_cli.core.prompts import PromptSet
+from dynamicrag_cli.core.records import Reject, RewardedQuestion, SampledQuestion
+from dynamicrag_cli.core.rewards import MAX_JUDGEMENT_TOKENS, TERMS, parse_weights
 from dynamicrag_cli.stages.outcome import Outcome
 from dynamicrag_cli.stages.reward import ModelTerm
 from dynamicrag_cli.stages.reward import reward as reward_stage
 
+_LETTERS_PER_TOKEN = 4
 DEFAULT_WEIGHTS = "em=0.4 rouge=0.4 length=0.2"
 
 
@@ -30,8 +35,8 @@ def reward(
         typer.Option(
             parser=opt.checked(parse_weights),
             metavar="TERMS",
-            help="NAME=WEIGHT of em, rouge, bertscore, length, judge; only terms with a weight are computed. "
-            "The paper: 0.2 each.",
+            help=f"NAME=WEIGHT of {', '.join(TERMS)}. bertscore and judge are computed only with a weight, the others always."
+            " The paper: 0.2 each of em, rouge, bertscore, length, judge.",
         ),
     ] = DEFAULT_WEIGHTS,
     bertscore_model: Annotated[
@@ -51,6 +56,9 @@ def reward(
     max_model_len: opt.MaxModelLen = None,
     base_url: opt.BaseUrl = None,
     device: opt.Device = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what the judge would be asked.", rich_help_panel=opt.RUNNING)
+    ] = False,
     batch_size: opt.BatchSize = 32,
     batch_tokens: opt.BatchTokens = 16384,
     chunk: opt.Chunk = 256,
@@ -73,6 +81,10 @@ def reward(
         raise UsageError("the term bertscore needs --bertscore-model, an encoder")
     if parsed.get("judge") and not judge:
         raise UsageError("the term judge needs --judge, the grading model")
+    if parsed.get("judge") and source != STREAM:
+        _estimate(source, limit, shard, prompts_for(templates, frozenset()))
+    if dry_run:
+        return
     replies = Tally()
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
@@ -91,3 +103,17 @@ def reward(
     shown = prompts_hash(prompts_for(templates, frozenset())) if parsed.get("judge") else None
     stage = Stage(SampledQuestion, {"": RewardedQuestion}, prepare, templates_hash=shown, replies=replies)
     run_stage(ctx, source, output, stage)
+
+
+def _estimate(source: str, limit: int | None, shard: str | None, prompts: PromptSet) -> None:
+    """Say what the judge will be asked before it costs anything; a guess, since the tokens are its own."""
+    records = (item for _, item in chosen(Reader(source, SampledQuestion).numbered(), None, limit, shard))
+    calls = letters = 0
+    for record in records:
+        if isinstance(record, Reject):
+            continue
+        for answer in {rollout.answer for rollout in record.rollouts if rollout.answer is not None and references(record)}:
+            chat = prompts.judge(record.question, references(record), answer)
+            calls, letters = calls + 1, letters + len(chat.system) + len(chat.user)
+    tokens = f"about {letters // _LETTERS_PER_TOKEN} tokens of prompts and at most {calls * MAX_JUDGEMENT_TOKENS} of replies"
+    say(f"judge: {calls} answers to grade, {tokens}; what --cache holds is not asked again")

@@ -15,9 +15,10 @@ _CLEAN = frozenset({"ok", "extra_text", "unbracketed"})
 
 @dataclass(frozen=True)
 class Order:
-    """All positions of a window, best first; `whole` if the reply itself named each of them once."""
+    """All positions of a window, best first, of which the reply named `n_named`; `whole` if it named each once and no other."""
 
     positions: tuple[int, ...]
+    n_named: int
     whole: bool
 
 
@@ -36,7 +37,8 @@ def parse_order(reply: str | None, n_docs: int, *, truncated: bool = False) -> O
     """Read `[2] > [1] > …`. Total: repeats and strange numbers are dropped, what was not named follows in its old order."""
     read = parse_selection(reply, n_docs, truncated=truncated)
     rest = (position for position in range(n_docs) if position not in read.positions)
-    return Order((*read.positions, *rest), whole=len(read.positions) == n_docs and read.status in _CLEAN)
+    n_named = len(read.positions)
+    return Order((*read.positions, *rest), n_named, whole=n_named == n_docs and read.status in _CLEAN)
 
 
 def graded(order: list[int]) -> list[float]:

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 from dynamicrag_cli.core.errors import UsageError, unknown_name
 
-PURE_TERMS = ("em", "rouge", "length")
+PURE_TERMS = ("em", "rouge", "length", "length_tokens", "length_answer")
 MODEL_TERMS = ("bertscore", "judge")
 TERMS = PURE_TERMS + MODEL_TERMS
 # What RRPO rewards on every prefix; `hit` is in {-1, 1}, as its paper has it, all others in [0, 1].
 READER_TERMS = ("em", "f1", "hit", "rouge", "length")
+MAX_JUDGEMENT_TOKENS = 16
 PAPER_WEIGHTS = {"em": 0.2, "bertscore": 0.2, "rouge": 0.2, "length": 0.2, "judge": 0.2}
 
 
@@ -39,13 +40,29 @@ def parse_weights(text: str, known: Sequence[str] = TERMS) -> dict[str, float]:
     return weights
 
 
-def length_reward(n_chosen: int) -> float:
-    """1/(1+k): 1 for no passage, falling with every passage that the reader must read.
+_TOKENS = 100
+
+
+def length_reward(n: float) -> float:
+    """1/(1+n), in (0, 1]: with n the number k of chosen passages it is 1 for none, falling with each that the reader must read.
 
     The paper writes the length of the answer but credits the term with lowering k; the released code counts the samples, a
-    constant. Here it is the number of chosen passages.
+    constant. Here `length` takes the chosen passages, and two other terms take other lengths (`length_terms`).
     """
-    return 1.0 / (1 + n_chosen)
+    return 1.0 / (1 + n)
+
+
+def length_terms(n_chosen: int, n_reader_tokens: int | None, answer: str) -> dict[str, float | None]:
+    """1/(1+n) for three lengths n.
+
+    `length`: chosen passages. `length_tokens`: hundreds of tokens of the reader's prompt, question and instruction included; None
+    where the engine did not count them. `length_answer`: words of the answer, the paper's formula.
+    """
+    return {
+        "length": length_reward(n_chosen),
+        "length_tokens": None if n_reader_tokens is None else length_reward(n_reader_tokens / _TOKENS),
+        "length_answer": length_reward(len(answer.split())),
+    }
 
 
 def total(terms: dict[str, float | None], weights: dict[str, float]) -> float | None:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.identifiers import format_selection
-from dynamicrag_cli.core.metrics import METRICS
-from dynamicrag_cli.core.preferences import Ranked, generator_choice, ranked_rollouts, reranker_choice
+from dynamicrag_cli.core.metrics import METRICS, normalize
+from dynamicrag_cli.core.preferences import Choice, Ranked, generator_choice, ranked_rollouts, reranker_choice
 from dynamicrag_cli.core.prompts import PromptSet
 from dynamicrag_cli.core.records import PreferencePair, Record, RewardedQuestion
 from dynamicrag_cli.core.rewards import total
+from dynamicrag_cli.core.splits import unit_hash
 from dynamicrag_cli.core.tasks import is_right, task_of
 from dynamicrag_cli.stages.outcome import Emission, Outcome
 
@@ -23,10 +24,15 @@ class PairOptions:
     Attributes:
         min_margin: Least difference of total reward between best and worst.
         weights: Weights to apply to the stored terms instead of the stored totals; None keeps those.
+        generator_share: Share of the questions that give generator pairs alone, while the others give reranker pairs alone, by
+            (seed, normalised question); None lets every question give both.
+        seed: Seed of that choice.
     """
 
     min_margin: float = 0.1
     weights: dict[str, float] | None = None
+    generator_share: float | None = None
+    seed: int = 0
 
 
 def build_dpo(records: Sequence[RewardedQuestion], prompts: PromptSet, options: PairOptions) -> list[Outcome]:
@@ -40,7 +46,8 @@ def _emit(record: RewardedQuestion, prompts: PromptSet, options: PairOptions) ->
     totals = [total(reward.terms, options.weights) if options.weights else reward.total for reward in record.rewards]
     ranked = ranked_rollouts(record, totals)
     files: dict[str, list[Record]] = {}
-    choice = reranker_choice(ranked, options.min_margin)
+    roles = _roles(record, options)
+    choice = reranker_choice(ranked, options.min_margin) if "reranker" in roles else Choice(reason="another part")
     if choice.best and choice.worst:
         # The very prompt of the rollouts: candidates that did not fit were not offered.
         chat = prompts.reranker(record.question, record.docs[: len(record.docs) - choice.best.rollout.n_unseen])
@@ -55,10 +62,26 @@ def _emit(record: RewardedQuestion, prompts: PromptSet, options: PairOptions) ->
                 margin=choice.margin,
             )
         ]
-    pair, reason = _generator_pair(record, ranked, prompts)
+    pair, reason = _generator_pair(record, ranked, prompts) if "generator" in roles else (None, "another part")
     if pair:
         files[GENERATOR_FILE] = [pair]
-    return Emission(f"reranker: {choice.reason}; generator: {reason}", files)
+    return Emission(f"reranker: {choice.reason}{_lengths(choice)}; generator: {reason}", files)
+
+
+def _roles(record: RewardedQuestion, options: PairOptions) -> tuple[str, ...]:
+    """The roles for which this question gives pairs."""
+    if options.generator_share is None:
+        return "reranker", "generator"
+    point = unit_hash("role", options.seed, normalize(record.question))
+    return ("generator",) if point < options.generator_share else ("reranker",)
+
+
+def _lengths(choice: Choice) -> str:
+    """Of a kept pair, whether it teaches to read fewer passages or more."""
+    if not (choice.best and choice.worst):
+        return ""
+    more = len(choice.best.rollout.selection) - len(choice.worst.rollout.selection)
+    return f" ({'more' if more > 0 else 'fewer' if more < 0 else 'as many'} passages on the chosen side)"
 
 
 def _check_terms(record: RewardedQuestion, weights: dict[str, float]) -> None:

@@ -37,6 +37,7 @@ class _Ranking:
     order: list[int]
     n_calls: int = 0
     n_malformed: int = 0
+    n_named: int = 0
     errors: list[str] = field(default_factory=list)
 
 
@@ -45,7 +46,8 @@ def label_listwise(
 ) -> list[Outcome]:
     """Rank all records, the windows of equal number of all of them in one call of the engine.
 
-    A question for which a call failed comes back as the error: half a ranking would be taken for a whole one.
+    A question for which a call failed, or for which no reply named a passage, comes back as the error: else the retriever's order
+    would be taken for the teacher's.
     """
     rankings = [_Ranking([*range(len(record.docs))]) for record in records]
     plans = [windows(len(record.docs), options.window, options.stride) for record in records]
@@ -81,6 +83,7 @@ def _rank(
             continue
         found = parse_order(reply.text, len(shown.docs), truncated=reply.finish_reason == "length")
         made.n_malformed += not found.whole
+        made.n_named += found.n_named
         old = made.order[start:end]
         made.order[start:end] = [old[place] for place in (*found.positions, *range(len(shown.docs), len(old)))]
 
@@ -88,6 +91,8 @@ def _rank(
 def _labelled(record: RetrievedQuestion, made: _Ranking, options: ListwiseOptions, model: str | None) -> Outcome:
     if made.errors:
         return ValueError(f"the engine failed: {made.errors[0]}")
+    if made.n_calls and not made.n_named:
+        return ValueError(f"none of the {made.n_calls} replies ranks a passage; is the model a listwise ranker?")
     relevance = Relevance(
         teacher="listwise",
         model=model,

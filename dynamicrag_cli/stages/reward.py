@@ -7,7 +7,7 @@ from dynamicrag_cli.core.identifiers import WELL_FORMED
 from dynamicrag_cli.core.labels import references
 from dynamicrag_cli.core.metrics import METRICS, rouge_l
 from dynamicrag_cli.core.records import Reward, RewardedQuestion, Rollout, SampledQuestion, extend
-from dynamicrag_cli.core.rewards import MODEL_TERMS, length_reward, total
+from dynamicrag_cli.core.rewards import MODEL_TERMS, PURE_TERMS, length_terms, total
 from dynamicrag_cli.core.tasks import is_right, task_of
 from dynamicrag_cli.stages.outcome import Outcome
 
@@ -16,7 +16,10 @@ ModelTerm = Callable[[Sequence[tuple[SampledQuestion, str]]], list[float | None]
 
 
 def reward(records: Sequence[SampledQuestion], weights: dict[str, float], model_terms: dict[str, ModelTerm]) -> list[Outcome]:
-    """Terms with a weight, computed for all rollouts of all records; model terms are batched over the whole chunk."""
+    """All pure terms, and the model terms with a weight, for all rollouts of all records; model terms are batched over the chunk.
+
+    A term without a weight is stored all the same: `build-dpo --weights` may give it one later.
+    """
     usable = [record for record in records if _is_answerable(record)]
     answered = [(record, rollout.answer) for record in usable for rollout in record.rollouts if rollout.answer is not None]
     tables = {name: iter(model_terms[name](answered)) for name in MODEL_TERMS if weights.get(name)}
@@ -27,7 +30,7 @@ def reward(records: Sequence[SampledQuestion], weights: dict[str, float], model_
             continue
         rewards = []
         for rollout in record.rollouts:
-            terms = _pure_terms(record, rollout, weights)
+            terms = _pure_terms(record, rollout)
             # A model term has one value for each rollout with an answer, in this very order.
             terms.update({name: _finite(next(table)) if rollout.answer is not None else None for name, table in tables.items()})
             rewards.append(Reward(total=total(terms, weights), terms=terms))
@@ -44,22 +47,19 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _pure_terms(record: SampledQuestion, rollout: Rollout, weights: dict[str, float]) -> dict[str, float | None]:
+def _pure_terms(record: SampledQuestion, rollout: Rollout) -> dict[str, float | None]:
     """The terms that need no model; None for a rollout without an answer (a failure, not a zero).
 
     `em` is the metric that decides whether an answer of this task is right: exact match, label accuracy or string EM.
     """
+    if rollout.answer is None:
+        return dict.fromkeys(PURE_TERMS)
     task = task_of(record.dataset)
-    terms: dict[str, float | None] = {}
-    for name, weight in weights.items():
-        if not weight or name in MODEL_TERMS:
-            continue
-        if rollout.answer is None:
-            terms[name] = None
-        elif name == "em":
-            terms[name] = METRICS[is_right(task)](rollout.answer, record.answers, record.meta, task)
-        elif name == "rouge":
-            terms[name] = rouge_l(rollout.answer, references(record))
-        else:
-            terms[name] = length_reward(len(rollout.selection)) if rollout.status in WELL_FORMED else None
-    return terms
+    lengths = length_terms(len(rollout.selection), rollout.n_reader_tokens, rollout.answer)
+    if rollout.status not in WELL_FORMED:
+        lengths = dict.fromkeys(lengths)
+    return {
+        "em": METRICS[is_right(task)](rollout.answer, record.answers, record.meta, task),
+        "rouge": rouge_l(rollout.answer, references(record)),
+        **lengths,
+    }

@@ -27,6 +27,7 @@ def test_best_against_worst_selection_and_right_against_wrong_answer(drag, sourc
         assert rerank["margin"] == pytest.approx(max(totals) - min(totals))
         assert answer["chosen"] == record["answers"][0]
         assert answer["rejected"] in ("Paris", "unknown")
+    assert "passages on average: chosen 1.00, rejected" in done.err
     registry = json.loads((tmp_path / "dpo/dataset_info.json").read_text())
     assert {entry["ranking"] for entry in registry.values()} == {True}
     assert registry["reranker_dpo"]["columns"]["chosen"] == "chosen"

@@ -91,9 +91,7 @@ def test_the_llm_teacher_asks_the_engine(drag, source: Path, tmp_path: Path) -> 
 
 
 def test_the_listwise_teacher_ranks_through_an_engine_and_counts_its_calls(drag, source: Path, tmp_path: Path) -> None:
-    fake = script(
-        tmp_path / "fake.json", default="[2] > [1]", **{"number 2 lies": ["I cannot"], "number 3 lies": {"error": "boom"}}
-    )
+    fake = script(tmp_path / "fake.json", default="[2] > [1]", **{"number 2 lies": ["[1]"], "number 3 lies": {"error": "boom"}})
     call = ("rerank-teacher", source, "-o", tmp_path / "out.jsonl", "--teacher", "listwise", "--engine", "fake", "--model", fake)
     done = drag(*call, "--window", 2, "--stride", 1, "--max-reject-rate", 0.2)
     assert done.code == 0, done.err

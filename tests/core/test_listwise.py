@@ -26,27 +26,27 @@ def test_the_windows_of_the_papers():
 
 
 @pytest.mark.parametrize(
-    ("reply", "order", "whole"),
+    ("reply", "order", "n_named", "whole"),
     [
-        ("[2] > [3] > [1]", (1, 2, 0), True),
-        ("[2], [3], [1]", (1, 2, 0), True),
-        ("3 > 1 > 2", (2, 0, 1), True),
-        ("3, 1, 2", (2, 0, 1), True),
-        ("The ranking is [3] > [2] > [1].", (2, 1, 0), True),
-        ("[3]", (2, 0, 1), False),
-        ("[3] > [3] > [1] > [2]", (2, 0, 1), False),
-        ("[4] > [2] > [0]", (1, 0, 2), False),
-        ("", (0, 1, 2), False),
-        ("None", (0, 1, 2), False),
-        (None, (0, 1, 2), False),
+        ("[2] > [3] > [1]", (1, 2, 0), 3, True),
+        ("[2], [3], [1]", (1, 2, 0), 3, True),
+        ("3 > 1 > 2", (2, 0, 1), 3, True),
+        ("3, 1, 2", (2, 0, 1), 3, True),
+        ("The ranking is [3] > [2] > [1].", (2, 1, 0), 3, True),
+        ("[3]", (2, 0, 1), 1, False),
+        ("[3] > [3] > [1] > [2]", (2, 0, 1), 3, False),
+        ("[4] > [2] > [0]", (1, 0, 2), 1, False),
+        ("", (0, 1, 2), 0, False),
+        ("None", (0, 1, 2), 0, False),
+        (None, (0, 1, 2), 0, False),
     ],
 )
-def test_order_of_a_reply(reply, order, whole):
-    assert parse_order(reply, 3) == Order(order, whole)
+def test_order_of_a_reply(reply, order, n_named, whole):
+    assert parse_order(reply, 3) == Order(order, n_named, whole)
 
 
 def test_reply_that_was_cut_is_not_whole():
-    assert parse_order("[2] > [1]", 2, truncated=True) == Order((1, 0), whole=False)
+    assert parse_order("[2] > [1]", 2, truncated=True) == Order((1, 0), 2, whole=False)
 
 
 @quick

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamicrag_cli.core.errors import UsageError
-from dynamicrag_cli.core.rewards import PAPER_WEIGHTS, TERMS, length_reward, parse_judgement, parse_weights, total
+from dynamicrag_cli.core.rewards import PAPER_WEIGHTS, TERMS, length_reward, length_terms, parse_judgement, parse_weights, total
 from tests.builders import quick
 
 
@@ -33,12 +33,17 @@ def test_wrong_weights_are_refused(text, message):
 
 
 def test_paper_weights():
-    assert dict.fromkeys(TERMS, 0.2) == PAPER_WEIGHTS
+    assert {name: 0.2 for name in TERMS if name not in ("length_tokens", "length_answer")} == PAPER_WEIGHTS
     assert parse_weights(" ".join(f"{name}={weight}" for name, weight in PAPER_WEIGHTS.items())) == PAPER_WEIGHTS
 
 
 def test_length_reward():
     assert [length_reward(k) for k in (0, 1, 3, 15)] == [1.0, 0.5, 0.25, 0.0625]
+
+
+def test_length_terms():
+    assert length_terms(3, 300, "two words") == {"length": 0.25, "length_tokens": 0.25, "length_answer": pytest.approx(1 / 3)}
+    assert length_terms(0, None, "") == {"length": 1.0, "length_tokens": None, "length_answer": 1.0}
 
 
 def test_total_is_the_weighted_sum():

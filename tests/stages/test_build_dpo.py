@@ -26,7 +26,7 @@ def test_pair_for_each_role():
     assert generator.margin == 1.0
     assert "Title b: Text of b. [1]" in generator.user
     assert "Title c" not in generator.user
-    assert note == "reranker: kept; generator: kept"
+    assert note == "reranker: kept (fewer passages on the chosen side); generator: kept"
 
 
 def test_choosing_no_passage_can_win():
@@ -126,3 +126,24 @@ def test_weights_of_a_term_that_was_never_computed_are_an_error():
     record = rewarded([rollout("b"), rollout("a", "Vienna")], [0.9, 0.1])
     with pytest.raises(InputError, match=r"no term 'judge'.*drag reward"):
         build(record, options=PairOptions(weights={"judge": 1.0}))
+
+
+def test_note_says_whether_the_pair_teaches_to_read_less():
+    for best, worst, words in (("a", "bc", "(fewer"), ("bc", "a", "(more"), ("a", "b", "(as many")):
+        assert words in pairs(rewarded([rollout(best), rollout(worst)], [0.9, 0.1]))[2]
+
+
+def test_the_roles_may_have_questions_of_their_own():
+    records = [
+        rewarded([rollout("b"), rollout("c", "Vienna")], [0.9, 0.1], id=str(number), question=f"What is {number}?")
+        for number in range(200)
+    ]
+    made = build(*records, options=PairOptions(generator_share=0.25))
+    assert all(len(emission.files) == 1 for emission in made)
+    assert 30 < sum(GENERATOR_FILE in emission.files for emission in made) < 70
+    assert {emission.note for emission in made} == {
+        "reranker: kept (as many passages on the chosen side); generator: another part",
+        "reranker: another part; generator: kept",
+    }
+    assert made == build(*records, options=PairOptions(generator_share=0.25))
+    assert made != build(*records, options=PairOptions(generator_share=0.25, seed=1))

@@ -57,6 +57,13 @@ def test_failed_call_is_no_ranking():
     assert [str(outcome) for outcome in made] == ["the engine failed: no memory"]
 
 
+def test_ranking_in_which_no_reply_has_a_part_is_none():
+    (made,) = label([retrieved("abcdef")], says("I cannot tell."))
+    assert str(made) == "none of the 2 replies ranks a passage; is the model a listwise ranker?"
+    (made,) = label([retrieved("abcdef")], ScriptedEngine(lambda request, _n: "[2]" if request.key.endswith(":1") else "Sorry."))
+    assert (order_of(made), made.relevance.n_malformed) == ("bacdef", 2)
+
+
 def test_passages_that_do_not_fit_keep_their_place_at_the_end_of_the_window():
     whole = ScriptedEngine(by_letter)
     label([retrieved("abcd")], whole)

@@ -1,7 +1,7 @@
 import pytest
 
 from dynamicrag_cli.core.records import RewardedQuestion
-from dynamicrag_cli.core.rewards import PAPER_WEIGHTS
+from dynamicrag_cli.core.rewards import PAPER_WEIGHTS, PURE_TERMS
 from dynamicrag_cli.stages.reward import reward
 from tests.builders import rollout, sampled
 
@@ -26,12 +26,12 @@ def rewards(record, weights=DEFAULT, **terms):
 
 
 def test_terms_and_total():
-    record = sampled([rollout("b"), rollout("", "Vienna"), rollout("abc", "at Donaueschingen")])
+    record = sampled([rollout("b", n_reader_tokens=400), rollout("", "Vienna"), rollout("abc", "at Donaueschingen")])
     found = rewards(record)
     assert [made.terms for made in found] == [
-        {"em": 1.0, "rouge": 1.0, "length": 0.5},
-        {"em": 0.0, "rouge": 0.0, "length": 1.0},
-        {"em": 0.0, "rouge": pytest.approx(2 / 3), "length": 0.25},
+        {"em": 1.0, "rouge": 1.0, "length": 0.5, "length_tokens": 0.2, "length_answer": 0.5},
+        {"em": 0.0, "rouge": 0.0, "length": 1.0, "length_tokens": None, "length_answer": 0.5},
+        {"em": 0.0, "rouge": pytest.approx(2 / 3), "length": 0.25, "length_tokens": None, "length_answer": pytest.approx(1 / 3)},
     ]
     assert [made.total for made in found] == pytest.approx([0.9, 0.2, 0.4 * 2 / 3 + 0.05])
 
@@ -41,23 +41,24 @@ def test_paper_weights():
     assert found.total == pytest.approx(0.2 * (1 + 0.9 + 1 + 0.25 + 0.8))
 
 
-def test_only_weighted_terms_are_computed():
+def test_pure_terms_are_stored_without_a_weight_and_model_terms_are_not_computed():
     judge = ScriptedTerm()
-    (found,) = rewards(sampled([rollout("a")]), {"em": 1.0, "rouge": 0.0, "judge": 0.0}, judge=judge)
-    assert found.terms == {"em": 1.0}
+    (found,) = rewards(sampled([rollout("a")]), {"em": 1.0, "judge": 0.0}, judge=judge)
+    assert {*found.terms} == {*PURE_TERMS}
+    assert found.total == 1.0
     assert judge.jobs == []
 
 
 def test_rollout_without_an_answer_has_no_reward():
     (found,) = rewards(sampled([rollout("a", None, error="no memory")]))
-    assert found.terms == {"em": None, "rouge": None, "length": None}
+    assert found.terms == dict.fromkeys(PURE_TERMS)
     assert found.total is None
 
 
 @pytest.mark.parametrize("status", ["extra_text", "truncated", "duplicate"])
 def test_malformed_selection_earns_no_length_reward(status):
     (found,) = rewards(sampled([rollout("a", status=status)]))
-    assert found.terms == {"em": 1.0, "rouge": 1.0, "length": None}
+    assert {name: value for name, value in found.terms.items() if value is not None} == {"em": 1.0, "rouge": 1.0}
     assert found.total is None
 
 

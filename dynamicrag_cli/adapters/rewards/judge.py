@@ -6,9 +6,7 @@ from dynamicrag_cli.core.engine import ChatRequest, Engine, SamplingOptions
 from dynamicrag_cli.core.labels import references
 from dynamicrag_cli.core.prompts import PromptSet
 from dynamicrag_cli.core.records import SampledQuestion
-from dynamicrag_cli.core.rewards import parse_judgement
-
-_MAX_NEW_TOKENS = 16
+from dynamicrag_cli.core.rewards import MAX_JUDGEMENT_TOKENS, parse_judgement
 
 
 class Judge:
@@ -24,7 +22,7 @@ class Judge:
             ChatRequest(f"judge:{name}:{answer}", self.prompts.judge(record.question, references(record), answer))
             for (name, answer), record in distinct.items()
         ]
-        replies = self.engine.chat(requests, SamplingOptions(max_new_tokens=_MAX_NEW_TOKENS))
+        replies = self.engine.chat(requests, SamplingOptions(max_new_tokens=MAX_JUDGEMENT_TOKENS))
         grades = {
             job: None if group[0].error else parse_judgement(group[0].text) for job, group in zip(distinct, replies, strict=True)
         }
