@@ -38,7 +38,7 @@ class Bm25Index:
         """Index all passages of a store; yields the number done.
 
         Neither texts nor words are held: the numbers of the words, 4 bytes each, are in a file until the matrix is made, which
-        takes about 30 bytes per different word of a passage.
+        takes 20 bytes per different word of a passage.
         """
         tokenizer = _tokenizer(settings)
         numbered = tokenizer.streaming_tokenize(map(text_of, store), update_vocab=True, allow_empty=False)
@@ -53,7 +53,7 @@ class Bm25Index:
         if not tokenizer.get_vocab_dict():
             raise InputError("the corpus holds no word that can be indexed (only stop words or punctuation)")
         words = _Words(folder / _TOKENS, np.concatenate(lengths))
-        # scipy puts the matrix together in linear time and half the memory of bm25s's own sorting.
+        # scipy puts the matrix together in linear time and little more than half the memory of bm25s's own sorting.
         index = bm25s.BM25(k1=K1, b=B, csc_backend="scipy")
         index.index(bm25s.tokenization.Tokenized(ids=words, vocab=tokenizer.get_vocab_dict()), show_progress=False)
         index.save(str(folder / "bm25"), show_progress=False)
