@@ -231,7 +231,7 @@ test-slow: setup ## Run the tests that load the packaged language model, and tho
 	$(VENV)/bin/pytest -m 'slow$(if $(DRAG_DATA), or real_data)'
 
 test-vllm: $(READY) models ## Run the tests that start vLLM (minutes; EXTRAS=vllm on a GPU)
-	$(VENV)/bin/pytest -m vllm tests/test_vllm.py
+	$(VENV)/bin/pytest -s -m vllm tests/test_vllm.py
 
 faults: $(READY) ## Kill record stages at random moments until they are done, and compare (KILLS=200)
 	$(VENV)/bin/python -m tests.faults.harness --kills $(or $(KILLS),200)

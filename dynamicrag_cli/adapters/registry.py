@@ -21,8 +21,8 @@ class Entry:
 
 ENGINES = {
     "hf": Entry("engines.hf:HfEngine", "local", "transformers, batched, on CPU or CUDA"),
-    "vllm": Entry("engines.vllm:VllmEngine", "vllm", "vLLM, offline (untested on real weights)"),
-    "openai": Entry("engines.openai:OpenAiEngine", "openai", "any OpenAI-compatible endpoint (untested on real weights)"),
+    "vllm": Entry("engines.vllm:VllmEngine", "vllm", "vLLM in this process, on GPUs (untested there) or a CPU"),
+    "openai": Entry("engines.openai:OpenAiEngine", "openai", "any OpenAI-compatible endpoint"),
     "fake": Entry("engines.fake:FakeEngine", "", "scripted replies, for tests"),
 }
 RETRIEVERS = {

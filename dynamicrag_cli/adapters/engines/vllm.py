@@ -127,6 +127,7 @@ class VllmEngine:
 
     def close(self) -> None:
         """End vLLM's processes, and with them the use of the GPU's memory."""
+        self.llm.llm_engine.engine_core.shutdown()
         del self.llm
         gc.collect()
 

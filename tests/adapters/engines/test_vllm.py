@@ -31,7 +31,10 @@ class Llm:
         if settings["model"] == "broken":
             raise ValueError("no such model")
         self.settings, self.submitted = settings, []
-        self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=settings["max_model_len"] or 100))
+        self.ended: list[bool] = []
+        core = SimpleNamespace(shutdown=lambda: self.ended.append(True))
+        context = SimpleNamespace(max_model_len=settings["max_model_len"] or 100)
+        self.llm_engine = SimpleNamespace(model_config=context, engine_core=core)
 
     def get_tokenizer(self) -> Any:
         return AutoTokenizer.from_pretrained(self.settings["model"])
@@ -80,7 +83,9 @@ def test_a_chunk_is_submitted_at_once_without_the_prompts_that_do_not_fit(engine
     assert params[0].seed != params[1].seed
     assert made.llm.settings["tensor_parallel_size"] == 2
     assert groups[0][0].n_prompt_tokens == len(prompts[0]["prompt_token_ids"])
+    ended = made.llm.ended
     made.close()
+    assert ended == [True]
 
 
 def test_a_seed_depends_on_run_seed_and_key_alone(engine) -> None:
