@@ -35,6 +35,9 @@ TEACHERS = {
     "bi-encoder": Entry("teachers.bi_encoder:BiEncoder", "local", "logistic fit of the cosine on train questions with gold ids"),
     "llm": Entry("teachers.llm:LlmTeacher", "local", "yes/no logits of a causal LM, through an engine"),
 }
+RUNNERS = {
+    "ray": Entry("ray_workers:RayWorkers", "ray", "worker processes of a Ray cluster (untested on GPUs and on several machines)"),
+}
 
 
 def load(kind: str, name: str, table: dict[str, Entry]) -> Any:

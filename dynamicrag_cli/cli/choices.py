@@ -1,6 +1,7 @@
 """The options of `sample` and `infer` that say what the reranker may reply and how much of it counts."""
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -21,21 +22,20 @@ def check_choice(ctx: typer.Context, output: str) -> None:
     options = ctx.params
     if options["max_k"] is not None and options["min_k"] > options["max_k"]:
         raise UsageError(f"--min-k {options['min_k']} is above --max-k {options['max_k']}")
-    if options["constrained"] is False and _clamps(ctx):
-        raise UsageError(f"{_clamps(ctx)} needs constrained decoding; leave --no-constrained away")
+    if options["constrained"] is False and _clamps(options):
+        raise UsageError(f"{_clamps(options)} needs constrained decoding; leave --no-constrained away")
     if options["max_malformed_rate"] < 1 and output == STREAM:
         raise UsageError("--max-malformed-rate needs -o OUT: the statuses are counted in its manifest")
 
 
-def choice_rules(ctx: typer.Context, policy: Engine | None) -> ChoiceRules:
-    """What the reranker may reply, as far as its engine can; the default is constrained where it can.
+def choice_rules(options: dict[str, Any], policy: Engine | None) -> ChoiceRules:
+    """What the reranker may reply by the options of the command, as far as its engine can; by default constrained where it can.
 
     Raises:
         UsageError: The constraint is asked for and the engine has none.
     """
-    options = ctx.params
     can = policy is not None and policy.constrains
-    asked = "--constrained" if options["constrained"] else _clamps(ctx)
+    asked = "--constrained" if options["constrained"] else _clamps(options)
     if asked and policy is not None and not can:
         raise UsageError(
             f"the engine {options['engine']!r} decodes freely and has no {asked}; take --engine hf, or leave it away"
@@ -50,10 +50,10 @@ def choice_rules(ctx: typer.Context, policy: Engine | None) -> ChoiceRules:
     )
 
 
-def _clamps(ctx: typer.Context) -> str:
+def _clamps(options: dict[str, Any]) -> str:
     """The first of the options in use that only a constraint can keep; "" if there is none."""
     flags = {"min_k": "--min-k", "max_k": "--max-k", "stop_bias": "--stop-bias"}
-    return next((flag for name, flag in flags.items() if ctx.params.get(name)), "")
+    return next((flag for name, flag in flags.items() if options.get(name)), "")
 
 
 def check_malformed(ctx: typer.Context, output: str) -> None:

@@ -13,7 +13,7 @@ from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.asking import Process, answer_one
 from dynamicrag_cli.cli.choices import check_choice, check_malformed, choice_rules
-from dynamicrag_cli.cli.models import engine_settings, open_pair, open_ranker, prompts_for
+from dynamicrag_cli.cli.models import Closing, engine_settings, open_pair, open_ranker, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.engine import SamplingOptions
 from dynamicrag_cli.core.errors import UsageError
@@ -99,6 +99,10 @@ def infer(
     max_reject_rate: opt.MaxRejectRate = 0.01,
     cache: opt.Cache = None,
     max_malformed_rate: opt.MaxMalformedRate = 1.0,
+    runner: opt.RunnerName = "local",
+    workers: opt.Workers = 2,
+    worker_gpus: opt.WorkerGpus = 0,
+    ray_address: opt.RayAddress = None,
     fresh: opt.Fresh = False,
     reuse: opt.Reuse = None,
     config: opt.Config = None,
@@ -121,14 +125,14 @@ def infer(
     if not (reader or model):
         raise UsageError("give --reader (or --model), the model that answers")
     check_choice(ctx, output)
-    engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
-    replies = Tally()
+    settings = engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
+    options, replies, closing = ctx.params, Tally(), Closing(ctx.call_on_close)
     limits = Limits(window, window_tokens) if window or window_tokens else None
     free = SamplingOptions(1, temperature, top_p, max_selection_tokens, seed)
 
     def prepare() -> Process:
-        policy, answerer = open_pair(ctx, engine, model if uses_model else None, reader or model, replies)
-        drawing = replace(free, choice=choice_rules(ctx, policy))
+        policy, answerer = open_pair(settings, closing, engine, model if uses_model else None, reader or model, cache, replies)
+        drawing = replace(free, choice=choice_rules(options, policy))
         own, others = (prompts_for(templates, (e or answerer).control_tokens) for e in (policy, answerer))
         ranker = open_ranker(chosen, str(selector_model), device, stop_bias) if chosen.name in MODEL_SELECTORS else None
 

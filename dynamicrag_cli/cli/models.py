@@ -1,5 +1,6 @@
 """Opening engines and prompts from the options of a command."""
 
+import atexit
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,21 +36,33 @@ def open_engine(
     return CachedEngine(engine, replies, caller(name, model, settings), tally) if replies else engine
 
 
-def open_pair(
-    ctx: typer.Context, engine: str, model: str | None, reader: str | None, tally: Tally | None = None
-) -> tuple[Engine | None, Engine]:
-    """The policy (None if there is no `model`) and the reader; one and the same engine where both are the same model.
+class Closing:
+    """What is done when the command ends, however it ends; sent to another process, when that process ends."""
 
-    They are closed when the command ends, however it ends.
-    """
-    settings = engine_settings(ctx)
+    def __init__(self, register: Callable[[Callable[[], None]], object] = atexit.register) -> None:
+        self.register = register
+
+    def __reduce__(self) -> tuple[type["Closing"], tuple[()]]:
+        return Closing, ()
+
+
+def open_pair(
+    settings: EngineSettings,
+    closing: Closing,
+    engine: str,
+    model: str | None,
+    reader: str | None,
+    cache: str | None = None,
+    tally: Tally | None = None,
+) -> tuple[Engine | None, Engine]:
+    """The policy (None if there is no `model`) and the reader; one and the same engine where both are the same model."""
     names = [name for name in dict.fromkeys((model, reader)) if name]
     if len(names) == 2:
         settings = replace(settings, memory_share=0.5)
     opened = []
     for name in names:
-        opened.append(open_engine(engine, name, settings, ctx.params.get("cache"), tally))
-        ctx.call_on_close(opened[-1].close)
+        opened.append(open_engine(engine, name, settings, cache, tally))
+        closing.register(opened[-1].close)
     return opened[0] if model else None, opened[-1]
 
 

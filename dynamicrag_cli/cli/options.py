@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dynamicrag_cli.adapters.engines.settings import check_address
-from dynamicrag_cli.adapters.registry import ENGINES, describe
+from dynamicrag_cli.adapters.registry import ENGINES, RUNNERS, describe
 from dynamicrag_cli.cli import config
 from dynamicrag_cli.core.errors import UsageError, unknown_name
 from dynamicrag_cli.core.grammar import INVALID
@@ -137,6 +137,28 @@ Cache = Annotated[
     typer.Option(
         metavar="FILE|none",
         help="Greedy replies are kept in this SQLite file and not asked for again (default: none; docs/formats.md).",
+        rich_help_panel=RUNNING,
+    ),
+]
+RunnerName = Annotated[
+    str,
+    typer.Option(
+        "--runner",
+        parser=one_of("runner", ("local", *RUNNERS)),
+        metavar="NAME",
+        help=f"Who works: local: this process; {describe(RUNNERS)}; see docs/cluster.md.",
+        rich_help_panel=RUNNING,
+    ),
+]
+Workers = Annotated[int, typer.Option(min=1, help="ray: worker processes, each with its own models.", rich_help_panel=RUNNING)]
+WorkerGpus = Annotated[
+    float, typer.Option(min=0, help="ray: GPUs of each worker (a share such as 0.5 too).", rich_help_panel=RUNNING)
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT|auto",
+        help="ray: the cluster (default: $RAY_ADDRESS, else one is started here for this run).",
         rich_help_panel=RUNNING,
     ),
 ]

@@ -11,7 +11,7 @@ from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import say
 from dynamicrag_cli.cli.index import open_index
-from dynamicrag_cli.cli.models import engine_settings, open_engine, prompts_for
+from dynamicrag_cli.cli.models import Closing, engine_settings, open_engine, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.engine import SamplingOptions
 from dynamicrag_cli.core.errors import UsageError
@@ -62,6 +62,10 @@ def retrieve(
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
     cache: opt.Cache = None,
+    runner: opt.RunnerName = "local",
+    workers: opt.Workers = 2,
+    worker_gpus: opt.WorkerGpus = 0,
+    ray_address: opt.RayAddress = None,
     fresh: opt.Fresh = False,
     reuse: opt.Reuse = None,
     as_json: opt.AsJson = False,
@@ -76,7 +80,7 @@ def retrieve(
     """
     if bool(expand) != bool(model):
         raise UsageError("--expand query2doc needs --model, the model that writes the passages, and --model needs --expand")
-    settings, replies = engine_settings(ctx), Tally()
+    settings, replies, closing = engine_settings(ctx), Tally(), Closing(ctx.call_on_close)
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
         search = {"nprobe": nprobe, "efSearch": ef_search, "refine": refine, "scan": scan}
@@ -87,6 +91,7 @@ def retrieve(
         if not model:
             return lambda records: retrieve_stage(records, indexes, top_k)
         writer = open_engine(engine, model, settings, cache, replies)
+        closing.register(writer.close)
         prompts = prompts_for(templates, writer.control_tokens)
         options = SamplingOptions(max_new_tokens=max_expansion_tokens)
         return lambda records: retrieve_expanded(records, indexes, top_k, writer, prompts, options)

@@ -11,8 +11,8 @@ import shutil
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,7 @@ from dynamicrag_cli.adapters.files.manifest import manifest_path, read_manifest,
 from dynamicrag_cli.adapters.files.reuse import Reusable
 from dynamicrag_cli.cli.console import progress, say, write_stdout
 from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
+from dynamicrag_cli.cli.workers import Apply, Prepare, workers
 from dynamicrag_cli.core.errors import InputError, InterruptedRunError, TooManyRejectsError, UsageError
 from dynamicrag_cli.core.records import Record, Reject
 from dynamicrag_cli.core.shards import parse_shard
@@ -35,6 +36,8 @@ from dynamicrag_cli.stages.outcome import Emission, Outcome
 
 # Signals that end a run after the chunk in hand.
 _STOPS = (signal.SIGINT, signal.SIGTERM)
+# Line numbers with the records that stand there.
+_Chunk = list[tuple[int, Any]]
 
 
 @dataclass
@@ -45,7 +48,7 @@ class Stage:
         reads: Record type of the input.
         writes: Record type by file stem for a stage that writes a folder; `{"": kind}` for one output file.
         prepare: Loads models and returns the stage's function (records in, one outcome per record out, called once per chunk);
-            called only when there is work.
+            called only when there is work. `--runner ray` sends it to other processes: it must not hold the typer context.
         keep: Whether a record is read at all (splits); records that are not kept are counted as skipped.
         note: Words to count about each written record (statuses), for the manifest.
         extra: Files to add to an output folder, by name, from the number of records per file.
@@ -56,7 +59,7 @@ class Stage:
 
     reads: type[Record]
     writes: dict[str, type[Record]]
-    prepare: Callable[[], Callable[[list[Any]], Sequence[Outcome]]]
+    prepare: Prepare
     keep: Callable[[Any], bool] | None = None
     note: Callable[[bytes], Iterable[str]] | None = None
     extra: Callable[[Counter[str]], dict[str, str]] | None = None
@@ -162,21 +165,25 @@ class _Run:
         limit, shard = self.ctx.params.get("limit"), self.ctx.params.get("shard")
         items = chosen(reader.numbered(), self.stage.keep, limit, shard)
         total = _count(self.source, self.stage, limit, shard)
-        process = _Prepared(self.stage.prepare)
         n_in = 0
-        with progress(self.wanted["command"], total) as bar:
+        with workers(self.ctx, self.stage.prepare, self.stage.replies) as apply, progress(self.wanted["command"], total) as bar:
             for _ in islice(items, journal.n_done):
                 n_in += 1
             bar.advance(n_in)
             for number in _STOPS:
                 signal.signal(number, self._on_interrupt)
-            while chunk := list(islice(items, self.ctx.params.get("chunk") or 256)):
-                journal.append(_process(process, chunk, reusable))
-                n_in += len(chunk)
-                bar.advance(len(chunk))
-                if self.interrupted and n_in != total:
-                    raise InterruptedRunError(f"interrupted after {n_in} records; the same command goes on from there")
+            for entries in _processed(apply, self._chunks(items), reusable):
+                journal.append(entries)
+                n_in += len(entries)
+                bar.advance(len(entries))
+        if self.interrupted and n_in != total:
+            raise InterruptedRunError(f"interrupted after {n_in} records; the same command goes on from there")
         return n_in
+
+    def _chunks(self, items: Iterator[tuple[int, Any]]) -> Iterator[_Chunk]:
+        """Chunks until the input ends, or until Ctrl-C: what is in hand by then is still finished."""
+        while not self.interrupted and (chunk := list(islice(items, self.ctx.params.get("chunk") or 256))):
+            yield chunk
 
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         if self.interrupted:
@@ -266,23 +273,21 @@ def _count(source: str, stage: Stage, limit: int | None, shard: str | None) -> i
     return sum(1 for _ in islice(lines(source), limit))
 
 
-class _Prepared:
-    """The stage's function, made ready (models loaded) by its first call."""
+def _processed(apply: Apply, chunks: Iterator[_Chunk], reusable: Reusable) -> Iterator[list[Entry]]:
+    """Every chunk's entries, in input order."""
+    given: deque[_Chunk] = deque()
 
-    def __init__(self, prepare: Callable[[], Callable[[list[Any]], Sequence[Outcome]]]) -> None:
-        self.prepare = prepare
-        self.function: Callable[[list[Any]], Sequence[Outcome]] | None = None
+    def records() -> Iterator[list[Any]]:
+        for chunk in chunks:
+            given.append(chunk)
+            yield [item for _, item in chunk if not isinstance(item, Reject) and item.id not in reusable]
 
-    def __call__(self, records: list[Any]) -> Sequence[Outcome]:
-        if not records:
-            return ()
-        self.function = self.function or self.prepare()
-        return self.function(records)
+    for outcomes in apply(records()):
+        yield _entries(given.popleft(), iter(outcomes), reusable)
 
 
-def _process(process: _Prepared, chunk: list[tuple[int, Any]], reusable: Reusable) -> list[Entry]:
-    """The chunk's outcomes in input order; lines that were no records stay rejects."""
-    outcomes = iter(process([item for _, item in chunk if not isinstance(item, Reject) and item.id not in reusable]))
+def _entries(chunk: _Chunk, outcomes: Iterator[Outcome], reusable: Reusable) -> list[Entry]:
+    """What became of every record of a chunk; lines that were no records stay rejects."""
     made: list[Entry] = []
     for number, item in chunk:
         if not isinstance(item, Reject) and item.id in reusable:
@@ -301,17 +306,18 @@ def _process(process: _Prepared, chunk: list[tuple[int, Any]], reusable: Reusabl
 def _to_stdout(ctx: typer.Context, source: str, stage: Stage) -> None:
     """Stream to stdout; there is nothing to resume, and rejects are told on stderr."""
     items = chosen(Reader(source, stage.reads).numbered(), stage.keep, ctx.params.get("limit"), ctx.params.get("shard"))
-    process, nothing = _Prepared(stage.prepare), Reusable([], {})
+    chunks = iter(lambda: list(islice(items, ctx.params.get("chunk") or 256)), [])
     n_in = n_rejected = 0
-    while chunk := list(islice(items, ctx.params.get("chunk") or 256)):
-        for outcome in _process(process, chunk, nothing):
-            n_in += 1
-            if isinstance(outcome, Reject):
-                n_rejected += 1
-                say(f"rejected: line {outcome.line}{f' ({outcome.id})' if outcome.id else ''}: {outcome.reason}")
-            else:
-                sys.stdout.buffer.write(encoder.encode(outcome) + b"\n")
-        sys.stdout.buffer.flush()
+    with workers(ctx, stage.prepare, stage.replies) as apply:
+        for outcomes in _processed(apply, chunks, Reusable([], {})):
+            for outcome in outcomes:
+                n_in += 1
+                if isinstance(outcome, Reject):
+                    n_rejected += 1
+                    say(f"rejected: line {outcome.line}{f' ({outcome.id})' if outcome.id else ''}: {outcome.reason}")
+                else:
+                    sys.stdout.buffer.write(encoder.encode(outcome) + b"\n")
+            sys.stdout.buffer.flush()
     check_rejects(ctx, {"in": n_in, "rejected": n_rejected})
 
 

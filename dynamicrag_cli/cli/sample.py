@@ -11,7 +11,7 @@ from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.choices import check_choice, check_malformed, choice_rules
-from dynamicrag_cli.cli.models import engine_settings, open_pair, prompts_for
+from dynamicrag_cli.cli.models import Closing, engine_settings, open_pair, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.engine import SamplingOptions
 from dynamicrag_cli.core.records import RetrievedQuestion, SampledQuestion
@@ -51,6 +51,10 @@ def sample(
     max_reject_rate: opt.MaxRejectRate = 0.01,
     cache: opt.Cache = None,
     max_malformed_rate: opt.MaxMalformedRate = 1.0,
+    runner: opt.RunnerName = "local",
+    workers: opt.Workers = 2,
+    worker_gpus: opt.WorkerGpus = 0,
+    ray_address: opt.RayAddress = None,
     fresh: opt.Fresh = False,
     reuse: opt.Reuse = None,
     as_json: opt.AsJson = False,
@@ -64,14 +68,14 @@ def sample(
     Example: drag sample bc/dpo_pool.jsonl -o sampled.jsonl --engine hf --model sft --rollouts 8
     """
     check_choice(ctx, output)
-    engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
-    replies = Tally()
+    settings = engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
+    options, replies, closing = ctx.params, Tally(), Closing(ctx.call_on_close)
     free = SamplingOptions(rollouts, temperature, top_p, max_selection_tokens, seed)
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
-        policy, answerer = open_pair(ctx, engine, model, reader, replies)
+        policy, answerer = open_pair(settings, closing, engine, model, reader, cache, replies)
         assert policy is not None
-        drawing = replace(free, choice=choice_rules(ctx, policy))
+        drawing = replace(free, choice=choice_rules(options, policy))
         own, others = (prompts_for(templates, e.control_tokens) for e in (policy, answerer))
         return lambda records: stage_rollouts.sample(records, policy, answerer, own, others, drawing)
 

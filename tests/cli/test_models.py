@@ -1,5 +1,8 @@
 """Opening engines and prompts."""
 
+import atexit
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,13 +10,14 @@ import pytest
 
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.cli import models
+from dynamicrag_cli.cli.models import Closing
 from dynamicrag_cli.core.errors import InputError
 from tests.samples import question, script, write
 from tests.tiny_models import CONTROL_TOKENS
 
 
 def context(**params: object) -> SimpleNamespace:
-    return SimpleNamespace(params=params, call_on_close=lambda close: None)
+    return SimpleNamespace(params=params)
 
 
 def test_options_that_are_not_set_leave_the_engines_defaults() -> None:
@@ -23,14 +27,21 @@ def test_options_that_are_not_set_leave_the_engines_defaults() -> None:
 
 def test_policy_and_reader_are_one_engine_where_they_are_one_model(tmp_path: Path) -> None:
     one, two = str(script(tmp_path / "one.json")), str(script(tmp_path / "two.json"))
+    kept: list[Callable[[], None]] = []
     for reader in (None, one):
-        policy, answerer = models.open_pair(context(), "fake", one, reader)
+        policy, answerer = models.open_pair(EngineSettings(), Closing(kept.append), "fake", one, reader)
         assert policy is answerer
-    policy, answerer = models.open_pair(context(), "fake", one, two)
+    policy, answerer = models.open_pair(EngineSettings(), Closing(kept.append), "fake", one, two)
     assert policy is not answerer
-    policy, answerer = models.open_pair(context(), "fake", None, two)
+    policy, answerer = models.open_pair(EngineSettings(), Closing(kept.append), "fake", None, two)
     assert policy is None
     assert answerer is not None
+    assert len(kept) == 5
+
+
+def test_in_another_process_engines_are_closed_with_that_process() -> None:
+    sent = pickle.loads(pickle.dumps(Closing([].append)))
+    assert sent.register is atexit.register
 
 
 @pytest.mark.parametrize(("reader", "n_closed", "code"), [(None, 1, 0), ("two.json", 2, 0), ("gone.json", 1, 4)])
