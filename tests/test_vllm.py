@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 
 from dynamicrag_cli.adapters.files.templates import load_prompts
 from dynamicrag_cli.core.engine import ChatRequest, SamplingOptions
+from dynamicrag_cli.core.grammar import Constraint
+from dynamicrag_cli.core.identifiers import WELL_FORMED, parse_selection
 from dynamicrag_cli.core.records import Candidate, RetrievedQuestion
 from tests.conftest import ROOT
 
@@ -74,7 +77,7 @@ def hf() -> Any:
 def test_sample_as_a_program(candidates: Path, tmp_path: Path) -> None:
     """Eight rollouts a question; when it ends, no process of vLLM is left."""
     output = tmp_path / "sampled.jsonl"
-    command = ["sample", candidates, "-o", output, "--engine", "vllm", *OPTIONS, "--rollouts", 8]
+    command = ["sample", candidates, "-o", output, "--engine", "vllm", *OPTIONS, "--rollouts", 8, "--no-constrained"]
     log = tmp_path / "log"
     with log.open("w") as stderr:
         process = subprocess.Popen(
@@ -141,6 +144,27 @@ def test_a_sample_depends_on_seed_and_key_alone(engine: Any) -> None:
     assert [[c.text for c in engine.chat([request], options)[0]] for request in asked] == together
 
 
+def test_constrained_replies_are_well_formed_and_greedily_those_of_hf(engine: Any, hf: Any) -> None:
+    """The model was not trained to choose: freely it is malformed nearly always."""
+    prompts = load_prompts(None, engine.control_tokens)
+    free = [ChatRequest(record.id, prompts.reranker(record.question, record.docs)) for record in questions(6)]
+    drawn = SamplingOptions(n=8, temperature=1.0, top_p=0.9, max_new_tokens=16, seed=1)
+
+    def malformed(requests: list[ChatRequest]) -> int:
+        texts = [completion.text for group in engine.chat(requests, drawn) for completion in group]
+        return sum(parse_selection(text, 2).status not in WELL_FORMED for text in texts)
+
+    def greedy(one: Any, **rules: Any) -> list[str]:
+        held = [replace(request, constraint=Constraint(2, **rules)) for request in free]
+        return [group[0].text for group in one.chat(held, SamplingOptions(max_new_tokens=16))]
+
+    assert malformed([replace(request, constraint=Constraint(2)) for request in free]) == 0
+    assert malformed(free) > 24
+    for rules in ({}, {"min_k": 2}, {"stop_bias": -3.0}, {"stop_bias": 3.0}):
+        assert greedy(engine, **rules) == greedy(hf, **rules)
+    assert set(greedy(engine, stop_bias=50.0)) == {"None"}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of vLLM's own OpenAI-compatible server."""
@@ -180,7 +204,7 @@ def test_infer_in_this_process_and_through_the_server_are_the_same(
     """Same prompts, same schema and, greedily, the same texts."""
     monkeypatch.setattr(engine, "close", lambda: None)
     monkeypatch.setattr("dynamicrag_cli.cli.models.registry.load", lambda *_name: lambda *_settings: engine)
-    first = drag("infer", candidates, "-o", tmp_path / "vllm.jsonl", "--engine", "vllm", *OPTIONS)
+    first = drag("infer", candidates, "-o", tmp_path / "vllm.jsonl", "--engine", "vllm", *OPTIONS, "--no-constrained")
     assert first.code == 0, first.err
     monkeypatch.undo()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

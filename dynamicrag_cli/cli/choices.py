@@ -38,7 +38,7 @@ def choice_rules(options: dict[str, Any], policy: Engine | None) -> ChoiceRules:
     asked = "--constrained" if options["constrained"] else _clamps(options)
     if asked and policy is not None and not can:
         raise UsageError(
-            f"the engine {options['engine']!r} decodes freely and has no {asked}; take --engine hf, or leave it away"
+            f"the engine {options['engine']!r} decodes freely and has no {asked}; take --engine hf or vllm, or leave it away"
         )
     return ChoiceRules(
         constrained=can and options["constrained"] is not False,

@@ -231,7 +231,7 @@ Constrained = Annotated[
     bool | None,
     typer.Option(
         "--constrained/--no-constrained",
-        help="Decode only None or unique identifiers in the template's form (default: where the engine can: hf).",
+        help="Decode only None or unique identifiers in the template's form (default: where the engine can: hf, vllm).",
         show_default=False,
     ),
 ]

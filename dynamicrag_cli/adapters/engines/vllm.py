@@ -16,6 +16,7 @@ from vllm import LLM, SamplingParams, TokensPrompt
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
+from dynamicrag_cli.adapters.engines.vllm_constraint import PROCESSOR, constraint_arguments
 from dynamicrag_cli.adapters.pretrained import check_chat_template, check_folder, pinned
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError
@@ -35,13 +36,19 @@ def _on_cpu(settings: EngineSettings) -> dict[str, Any]:
     """
     os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     cache = int(_CPU_CACHE_BYTES * settings.memory_share)
-    return {"dtype": settings.dtype or "float32", "enforce_eager": True, "kv_cache_memory_bytes": cache}
+    return {
+        "dtype": settings.dtype or "float32",
+        "enforce_eager": True,
+        "kv_cache_memory_bytes": cache,
+        # A prompt read in parts and a seed do not go together on a CPU: vLLM's engine dies ("does not use offset").
+        "enable_chunked_prefill": False,
+    }
 
 
 class VllmEngine:
     """vLLM in this process. Prompts are rendered by the model's own chat template and submitted as tokens."""
 
-    constrains = False
+    constrains = True
 
     def __init__(self, model: str, settings: EngineSettings) -> None:
         check_folder("model", model)
@@ -56,6 +63,8 @@ class VllmEngine:
                 tensor_parallel_size=settings.gpus,
                 gpu_memory_utilization=_MEMORY * settings.memory_share,
                 enable_prefix_caching=True,
+                # By name: vLLM loads it in its engine process.
+                logits_processors=[PROCESSOR],
                 **place,
                 **remote,
             )
@@ -64,7 +73,11 @@ class VllmEngine:
         self.tokenizer = self.llm.get_tokenizer()
         check_chat_template(model, self.tokenizer)
         self.control_tokens = frozenset(self.tokenizer.get_added_vocab())
-        self.max_tokens = int(self.llm.llm_engine.model_config.max_model_len)
+        config = self.llm.llm_engine.model_config
+        self.max_tokens = int(config.max_model_len)
+        configured = config.try_get_generation_config().get("eos_token_id")
+        ends = {self.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
+        self.stop_ids = frozenset(token for token in ends if token is not None)
 
     def _encode(self, chat: Chat) -> list[int]:
         text = self.tokenizer.apply_chat_template(chat.messages(), tokenize=False, add_generation_prompt=True)
@@ -89,7 +102,7 @@ class VllmEngine:
         outputs = iter(
             self._generate(
                 [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit],
-                [_params(request, options) for request, fit in zip(requests, fits, strict=True) if fit],
+                [_params(request, options, self.stop_ids) for request, fit in zip(requests, fits, strict=True) if fit],
             )
         )
         results = []
@@ -132,8 +145,13 @@ class VllmEngine:
         gc.collect()
 
 
-def _params(request: ChatRequest, options: SamplingOptions) -> SamplingParams:
+def _params(request: ChatRequest, options: SamplingOptions, stop_ids: frozenset[int]) -> SamplingParams:
     seed = int.from_bytes(hashlib.sha256(f"{options.seed}\x1f{request.key}".encode()).digest()[:4], "big")
     return SamplingParams(
-        n=options.n, temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_new_tokens, seed=seed
+        n=options.n,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        max_tokens=options.max_new_tokens,
+        seed=seed,
+        extra_args=constraint_arguments(request.constraint, stop_ids),
     )

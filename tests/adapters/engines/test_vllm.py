@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from transformers import AutoTokenizer
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.core.engine import ChatRequest, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError, InputError
+from dynamicrag_cli.core.grammar import Constraint
 from dynamicrag_cli.core.prompts import Chat
 
 REQUESTS = [ChatRequest(name, Chat("s", text)) for name, text in (("a", "Why?"), ("long", "word " * 90), ("b", "How?"))]
@@ -34,6 +36,7 @@ class Llm:
         self.ended: list[bool] = []
         core = SimpleNamespace(shutdown=lambda: self.ended.append(True))
         context = SimpleNamespace(max_model_len=settings["max_model_len"] or 100)
+        context.try_get_generation_config = lambda: {"eos_token_id": [0, 2]}
         self.llm_engine = SimpleNamespace(model_config=context, engine_core=core)
 
     def get_tokenizer(self) -> Any:
@@ -61,7 +64,11 @@ def engine(tiny_lm: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     exceptions = ModuleType("vllm.v1.engine.exceptions")
     exceptions.EngineDeadError = DeadError
     monkeypatch.setitem(sys.modules, "vllm", stand_in)
-    for name in ("vllm.v1", "vllm.v1.engine"):
+    processors = ModuleType("vllm.v1.sample.logits_processor")
+    processors.AdapterLogitsProcessor = object
+    monkeypatch.setitem(sys.modules, processors.__name__, processors)
+    monkeypatch.delitem(sys.modules, "dynamicrag_cli.adapters.engines.vllm_constraint", raising=False)
+    for name in ("vllm.v1", "vllm.v1.engine", "vllm.v1.sample"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, "vllm.v1.engine.exceptions", exceptions)
     monkeypatch.setenv("VLLM_CPU_NUM_OF_RESERVED_CPU", "")  # so that what the engine sets is taken back
@@ -86,6 +93,17 @@ def test_a_chunk_is_submitted_at_once_without_the_prompts_that_do_not_fit(engine
     ended = made.llm.ended
     made.close()
     assert ended == [True]
+
+
+def test_a_constraint_goes_with_its_request_and_the_tokens_that_end_a_reply(engine) -> None:
+    made = engine()
+    made.chat([REQUESTS[0], replace(REQUESTS[2], constraint=Constraint(7, 1, 3, 0.5))], SamplingOptions())
+    ((_, (free, held)),) = made.llm.submitted
+    assert free.extra_args is None
+    expected = {"n": 7, "min_k": 1, "max_k": 3, "stop_bias": 0.5, "ends": [0, 2]}
+    assert held.extra_args == {"drag_constraint": expected}
+    assert made.tokenizer.eos_token_id == 2
+    assert made.llm.settings["logits_processors"] == ["dynamicrag_cli.adapters.engines.vllm_constraint:ConstrainedReplies"]
 
 
 def test_a_seed_depends_on_run_seed_and_key_alone(engine) -> None:
