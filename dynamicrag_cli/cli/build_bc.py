@@ -40,8 +40,8 @@ def build_bc(
         typer.Option(
             parser=opt.one_of("target", [*TARGETS, _READER]),
             metavar="NAME",
-            help="evidence: shortest prefix of the teacher's order that holds the evidence; threshold: relevance above the cut; "
-            "reader: shortest prefix from which --reader answers right.",
+            help="evidence: shortest prefix of the teacher's order that holds the evidence; gold: the gold passages alone; "
+            "threshold: relevance above the cut; reader: shortest prefix from which --reader answers right.",
         ),
     ] = "evidence",
     threshold: Annotated[

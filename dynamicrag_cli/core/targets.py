@@ -46,7 +46,19 @@ def evidence_target(record: LabelledQuestion, _threshold: float | None, max_pass
     return tuple(order[: needed[0] + 1])[:max_passages] if needed else ()
 
 
+def gold_target(record: LabelledQuestion, _threshold: float | None, max_passages: int) -> tuple[int, ...] | None:
+    """The gold passages among the candidates in score order, at most `max_passages`, and nothing in front of them.
+
+    Empty when no passage is needed or retrieval brought none of them; None where gold ids are unknown.
+    """
+    if record.gold_passage_ids is None:
+        return None
+    gold = set(record.gold_passage_ids)
+    return tuple(position for position in score_order(record.relevance.scores) if record.docs[position].id in gold)[:max_passages]
+
+
 TARGETS: dict[str, Callable[[LabelledQuestion, float | None, int], tuple[int, ...] | None]] = {
     "threshold": threshold_target,
     "evidence": evidence_target,
+    "gold": gold_target,
 }

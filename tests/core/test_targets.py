@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamicrag_cli.core.targets import TARGETS, evidence_target, score_order, threshold_target
+from dynamicrag_cli.core.targets import TARGETS, evidence_target, gold_target, score_order, threshold_target
 from tests.builders import doc, docs, labelled, quick
 
 SCORES = [0.2, 0.9, 0.8, 0.9, 0.5]
@@ -50,6 +50,22 @@ def test_evidence_target_is_the_shortest_prefix_with_all_gold_passages(gold, cap
     assert evidence_target(labelled(SCORES, gold_passage_ids=gold), None, cap) == expected
 
 
+@pytest.mark.parametrize(
+    ("gold", "cap", "expected"),
+    [
+        (["c"], 15, (2,)),
+        (["e", "b", "d"], 15, (1, 3, 4)),
+        (["e", "missed"], 15, (4,)),
+        (["missed"], 15, ()),
+        ([], 15, ()),
+        (["a", "b", "c"], 2, (1, 2)),
+        (None, 15, None),
+    ],
+)
+def test_gold_target_is_the_gold_passages_alone_in_score_order(gold, cap, expected):
+    assert gold_target(labelled(SCORES, docs=with_answer_in("a"), gold_passage_ids=gold), None, cap) == expected
+
+
 @pytest.mark.parametrize(("names", "expected"), [("c", (1, 3, 2)), ("ac", (1, 3, 2)), ("b", (1,)), ("", ())])
 def test_evidence_target_is_the_shortest_prefix_with_an_answer(names, expected):
     assert evidence_target(labelled(SCORES, docs=with_answer_in(names)), None, 15) == expected
@@ -82,13 +98,14 @@ def test_no_target_where_nothing_tells_the_evidence(fields):
     st.integers(1, 9),
     st.sampled_from(sorted(TARGETS)),
 )
-def test_target_is_a_prefix_of_the_score_order(scores, gold, cap, name):
+def test_target_is_a_prefix_of_the_score_order_or_the_gold_passages_in_it(scores, gold, cap, name):
     record = labelled(scores, gold_passage_ids=["abcdefgh"[place] for place in sorted(gold)])
     target = TARGETS[name](record, None, cap)
-    assert target == tuple(score_order(scores)[: len(target)])
+    order = [position for position in score_order(scores) if name != "gold" or position in gold]
+    assert target == tuple(order[: len(target)])
     assert len(target) <= cap
     shown = {record.docs[position].id for position in target}
-    if name == "evidence" and len(target) < cap:
+    if name in ("evidence", "gold") and len(target) < cap:
         assert set(record.gold_passage_ids) & {candidate.id for candidate in record.docs} <= shown
 
 
