@@ -15,7 +15,7 @@ from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.adapters.trainers.registration import dataset_info
 from dynamicrag_cli.cli import options as opt
-from dynamicrag_cli.cli.models import engine_settings, open_engine, prompts_for, tokenizer_control_tokens
+from dynamicrag_cli.cli.models import Closing, engine_settings, open_engine, prompts_for, tokenizer_control_tokens
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.balance import left_out
 from dynamicrag_cli.core.curriculum import parse_curriculum
@@ -112,7 +112,7 @@ def build_bc(
         raise UsageError("--target reader needs --reader, the model that answers, and no other target has one")
     if source == STREAM:
         raise UsageError("build-bc looks for near-duplicates before it starts; give it a file instead of stdin")
-    engine_settings(ctx)
+    settings, closing = engine_settings(ctx), Closing(ctx.call_on_close)
     prompts = prompts_for(templates, tokenizer_control_tokens(tokenizer))
     lessons, closed_book = parse_curriculum(curriculum), target == _READER
     chosen = bc.CloningOptions(threshold, max_passages, copies, lessons, dev_share, dpo_share, seed, noise, closed_book)
@@ -122,7 +122,7 @@ def build_bc(
         asked = [(r.id, r.question, split_of(r, seed, dev_share)) for r in _records(source, limit)]
         plan = bc.plan_of(asked, [text for path in against or [] for text in _texts(path)], near_duplicates)
         if target == _READER:
-            answerer = open_engine(engine, str(reader), engine_settings(ctx), cache, replies)
+            answerer = open_engine(engine, str(reader), settings, closing, cache, replies)
             asking = prompts_for(templates, answerer.control_tokens)
             targets = _Targets(chosen, plan, lambda records: reader_targets(records, answerer, asking, max_passages))
         else:

@@ -26,16 +26,6 @@ def engine_settings(ctx: typer.Context) -> EngineSettings:
     return EngineSettings(**{name: ctx.params[name] for name in names if ctx.params.get(name) is not None})
 
 
-def open_engine(
-    name: str, model: str, settings: EngineSettings, cache: str | Path | None = None, tally: Tally | None = None
-) -> Engine:
-    """Load a model in an engine; with a `cache` (a file, not None or "none") it is asked no greedy question twice."""
-    # Opened first: a file that is no cache is told before a model is loaded.
-    replies = None if cache in (None, NO_CACHE) else ReplyCache(str(cache))
-    engine: Engine = registry.load("engine", name, registry.ENGINES)(model, settings)
-    return CachedEngine(engine, replies, caller(name, model, settings), tally) if replies else engine
-
-
 class Closing:
     """What is done when the command ends, however it ends; sent to another process, when that process ends."""
 
@@ -44,6 +34,24 @@ class Closing:
 
     def __reduce__(self) -> tuple[type["Closing"], tuple[()]]:
         return Closing, ()
+
+
+def open_engine(
+    name: str,
+    model: str,
+    settings: EngineSettings,
+    closing: Closing,
+    cache: str | Path | None = None,
+    tally: Tally | None = None,
+) -> Engine:
+    """Load a model in an engine; with a `cache` (a file, not None or "none") it is asked no greedy question twice."""
+    # Opened first: a file that is no cache is told before a model is loaded.
+    replies = None if cache in (None, NO_CACHE) else ReplyCache(str(cache))
+    engine: Engine = registry.load("engine", name, registry.ENGINES)(model, settings)
+    if replies:
+        engine = CachedEngine(engine, replies, caller(name, model, settings), tally)
+    closing.register(engine.close)
+    return engine
 
 
 def open_pair(
@@ -59,10 +67,7 @@ def open_pair(
     names = [name for name in dict.fromkeys((model, reader)) if name]
     if len(names) == 2:
         settings = replace(settings, memory_share=0.5)
-    opened = []
-    for name in names:
-        opened.append(open_engine(engine, name, settings, cache, tally))
-        closing.register(opened[-1].close)
+    opened = [open_engine(engine, name, settings, closing, cache, tally) for name in names]
     return opened[0] if model else None, opened[-1]
 
 

@@ -8,11 +8,12 @@ import msgspec
 import typer
 
 from dynamicrag_cli.adapters import registry
+from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.adapters.teachers.settings import TeacherSettings
 from dynamicrag_cli.cli import options as opt
-from dynamicrag_cli.cli.models import engine_settings, open_engine, prompts_for
+from dynamicrag_cli.cli.models import Closing, engine_settings, open_engine, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.errors import UsageError
 from dynamicrag_cli.core.labels import LABELLERS, THRESHOLD
@@ -79,6 +80,7 @@ def rerank_teacher(
         raise UsageError(f"the teacher {teacher!r} needs --model")
     if stride > window:
         raise UsageError(f"--stride {stride} is larger than --window {window}, so some passages would never be ranked")
+    settings, replies, closing = engine_settings(ctx), Tally(), Closing(ctx.call_on_close)
     facts: dict[str, Any] = {}
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
@@ -86,14 +88,13 @@ def rerank_teacher(
             cut = THRESHOLD if threshold is None else threshold
             return lambda records: label_by_rule(records, LABELLERS[teacher], teacher, cut)
         if teacher == _LISTWISE:
-            ranker = open_engine(engine, str(model), engine_settings(ctx), cache)
+            ranker = open_engine(engine, str(model), settings, closing, cache, replies)
             options = ListwiseOptions(window, stride, threshold)
             prompts = prompts_for(templates, ranker.control_tokens)
             return lambda records: label_listwise(records, ranker, prompts, options, model)
         kind = registry.load("teacher", teacher, registry.TEACHERS)
         if teacher == "llm":
-            loaded = open_engine(engine, str(model), engine_settings(ctx))
-            ctx.call_on_close(loaded.close)
+            loaded = open_engine(engine, str(model), settings, closing)
             scorer = kind(loaded, prompts_for(templates, loaded.control_tokens))
         else:
             scorer = kind(model, TeacherSettings(device=device, batch_size=batch_size))
@@ -104,7 +105,9 @@ def rerank_teacher(
 
     shown = prompts_hash(prompts_for(templates, frozenset())) if teacher in ("llm", _LISTWISE) else None
     note = _calls if teacher == _LISTWISE else None
-    stage = Stage(RetrievedQuestion, {"": LabelledQuestion}, prepare, note=note, facts=facts, templates_hash=shown)
+    stage = Stage(
+        RetrievedQuestion, {"": LabelledQuestion}, prepare, note=note, facts=facts, templates_hash=shown, replies=replies
+    )
     run_stage(ctx, source, output, stage)
 
 

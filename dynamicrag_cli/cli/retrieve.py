@@ -90,8 +90,7 @@ def retrieve(
                 say(f"{folder}: {opened.summary()}")
         if not model:
             return lambda records: retrieve_stage(records, indexes, top_k)
-        writer = open_engine(engine, model, settings, cache, replies)
-        closing.register(writer.close)
+        writer = open_engine(engine, model, settings, closing, cache, replies)
         prompts = prompts_for(templates, writer.control_tokens)
         options = SamplingOptions(max_new_tokens=max_expansion_tokens)
         return lambda records: retrieve_expanded(records, indexes, top_k, writer, prompts, options)

@@ -11,7 +11,7 @@ from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import say
-from dynamicrag_cli.cli.models import engine_settings, open_engine, prompts_for
+from dynamicrag_cli.cli.models import Closing, engine_settings, open_engine, prompts_for
 from dynamicrag_cli.cli.runner import Stage, chosen, run_stage
 from dynamicrag_cli.core.errors import UsageError
 from dynamicrag_cli.core.labels import references
@@ -81,13 +81,18 @@ def reward(
         raise UsageError("the term bertscore needs --bertscore-model, an encoder")
     if parsed.get("judge") and not judge:
         raise UsageError("the term judge needs --judge, the grading model")
-    if parsed.get("judge") and source != STREAM:
-        _estimate(source, limit, shard, prompts_for(templates, frozenset()))
+
+    def estimate() -> None:
+        if parsed.get("judge") and source != STREAM:
+            _estimate(source, limit, shard, prompts_for(templates, frozenset()))
+
     if dry_run:
+        estimate()
         return
     replies = Tally()
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
+        estimate()
         terms: dict[str, ModelTerm] = {}
         if parsed.get("bertscore"):
             entry = registry.Entry("rewards.bertscore:BertScore", "local", "")
@@ -95,8 +100,7 @@ def reward(
         if parsed.get("judge"):
             from dynamicrag_cli.adapters.rewards.judge import Judge
 
-            grader = open_engine(engine, str(judge), engine_settings(ctx), cache, replies)
-            ctx.call_on_close(grader.close)
+            grader = open_engine(engine, str(judge), engine_settings(ctx), Closing(ctx.call_on_close), cache, replies)
             terms["judge"] = Judge(grader, prompts_for(templates, grader.control_tokens))
         return lambda records: reward_stage(records, parsed, terms)
 

@@ -17,7 +17,7 @@ from dynamicrag_cli.adapters.trainers import building as building_folder
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli import train
 from dynamicrag_cli.cli.console import progress, say
-from dynamicrag_cli.cli.models import NO_CACHE, engine_settings, open_engine, prompts_for
+from dynamicrag_cli.cli.models import NO_CACHE, Closing, engine_settings, open_engine, prompts_for
 from dynamicrag_cli.cli.train_reranker import Candidates, start_training, training_records
 from dynamicrag_cli.core.advantages import ADVANTAGES
 from dynamicrag_cli.core.errors import EngineError, InputError, InterruptedRunError
@@ -151,7 +151,7 @@ def rrpo(
     trainer_module.crew.wait()
     kept_in = MEMORY if cache == NO_CACHE else cache or output.with_name(output.name + ".answers.sqlite")
     replies = Tally()
-    asking = open_engine(engine, reader, settings, kept_in, replies)
+    asking = open_engine(engine, reader, settings, Closing(ctx.call_on_close), kept_in, replies)
     feedback = Feedback(asking, prompts_for(templates, asking.control_tokens), _reader_weights(weights))
     trainer = trainer_module.trainer(policy, records, feedback, ctx.params)
     started = time.monotonic()
@@ -159,8 +159,6 @@ def rrpo(
         _go(trainer, building, replies, save_steps)
     except KeyboardInterrupt:
         raise InterruptedRunError("training interrupted; the same command goes on from the last saved step") from None
-    finally:
-        asking.close()
     if trainer_module.crew.rank == 0:
         policy.scorer.save(building)
         (building / "rrpo.json").write_text(json.dumps({**policy.note(), "passage_cost": passage_cost}) + "\n", encoding="utf-8")

@@ -93,7 +93,7 @@ def test_the_llm_teacher_asks_the_engine(drag, source: Path, tmp_path: Path) -> 
 def test_the_listwise_teacher_ranks_through_an_engine_and_counts_its_calls(drag, source: Path, tmp_path: Path) -> None:
     fake = script(tmp_path / "fake.json", default="[2] > [1]", **{"number 2 lies": ["[1]"], "number 3 lies": {"error": "boom"}})
     call = ("rerank-teacher", source, "-o", tmp_path / "out.jsonl", "--teacher", "listwise", "--engine", "fake", "--model", fake)
-    done = drag(*call, "--window", 2, "--stride", 1, "--max-reject-rate", 0.2)
+    done = drag(*call, "--window", 2, "--stride", 1, "--max-reject-rate", 0.2, "--cache", tmp_path / "replies.sqlite")
     assert done.code == 0, done.err
     records = {record["id"]: record["relevance"] for record in read(tmp_path / "out.jsonl")}
     # Three passages a b c: the window [b c] gives a c b, the window [a c] gives c a b.
@@ -101,8 +101,9 @@ def test_the_listwise_teacher_ranks_through_an_engine_and_counts_its_calls(drag,
     assert (records["q-1"].get("threshold"), records["q-1"]["n_calls"], "n_malformed" in records["q-1"]) == (None, 2, False)
     assert records["q-2"]["scores"] == pytest.approx([1, 2 / 3, 1 / 3])
     assert "q-3" not in records
-    notes = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())["notes"]
-    assert notes == {"calls of the model": 14, "malformed replies, repaired": 2}
+    manifest = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())
+    assert manifest["counts"]["cache_misses"] > 0
+    assert manifest["notes"] == {"calls of the model": 14, "malformed replies, repaired": 2}
 
 
 def test_wrong_calls(drag, source: Path, tmp_path: Path) -> None:

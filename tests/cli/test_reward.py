@@ -46,6 +46,9 @@ def test_what_the_judge_will_cost_is_told_first(drag, source: Path, tmp_path: Pa
     assert "judge: 6 answers to grade, about " in done.err
     assert "at most 96 of replies" in done.err
     assert "judge: 3 answers" in drag(*call, "--limit", 1).err
+    fake = script(tmp_path / "judge.json", default="Score: 80")
+    call = ("reward", source, "-o", tmp_path / "out.jsonl", "--judge", fake, "--engine", "fake", "--weights", "judge=1")
+    assert ["judge: 6 answers" in drag(*call).err for _ in range(2)] == [True, False]  # the second is up to date
 
 
 def test_bertscore_of_the_right_answer_is_one(drag, source: Path, tmp_path: Path, tiny_encoder: Path) -> None:
