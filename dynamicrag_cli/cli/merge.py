@@ -1,5 +1,6 @@
 """`drag merge`."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,7 +64,11 @@ def merge(
     else:
         staged_rejects.unlink()
         rejects.unlink(missing_ok=True)
-    counts = {"in": tally.n_in, "out": tally.n_out, "rejected": tally.n_rejected, "resumed": 0}
+    # What the parts counted of their work besides: records of earlier runs, replies out of the cache.
+    summed: Counter[str] = Counter()
+    for manifest in manifests:
+        summed.update(manifest["counts"])
+    counts = {**summed, "in": tally.n_in, "out": tally.n_out, "rejected": tally.n_rejected}
     write_manifest(output, _merged(manifests, fingerprint, counts))
     say(f"merge: {len(parts)} parts, {tally.n_in} in, {tally.n_out} out, {tally.n_rejected} rejected -> {output}")
     check_rejects(ctx, counts, output)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dynamicrag_cli.cli import rerank_teacher as command
-from tests.samples import question, read, write
+from tests.samples import question, read, script, write
 
 BROKEN = '{"id":"broken"'
 
@@ -47,6 +47,19 @@ def test_merged_shards_are_the_run_without_shards(tmp_path: Path, drag, label, s
     for key in ("fingerprint", "kind", "counts", "notes", "moved_to_meta"):
         assert merged[key] == whole[key], key
     assert "up to date" in label(tmp_path / "merged.jsonl").err
+
+
+def test_what_was_resumed_or_known_is_summed(tmp_path: Path, drag) -> None:
+    """Else the seconds of a merged run would be taken for those of a run that asked everything itself."""
+    source, fake = write(tmp_path / "in.jsonl", [question(number) for number in range(20)]), script(tmp_path / "fake.json")
+    parts = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    for index, part in enumerate(parts, start=1):
+        call = ("infer", source, "-o", part, "--engine", "fake", "--model", fake, "--shard", f"{index}/2")
+        assert drag(*call, "--cache", tmp_path / "replies.sqlite").code == 0
+    assert drag("merge", *parts, "-o", tmp_path / "m.jsonl", "--against", source).code == 0
+    one, two, whole = (json.loads(Path(f"{path}.manifest.json").read_text())["counts"] for path in (*parts, tmp_path / "m.jsonl"))
+    assert one["cache_misses"] > 0
+    assert whole == {name: one[name] + two[name] for name in one}
 
 
 def test_a_limit_counts_before_shards(tmp_path: Path, drag, label, source: Path) -> None:
