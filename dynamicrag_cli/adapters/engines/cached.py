@@ -14,6 +14,7 @@ from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.adapters.files.manifest import identity
 from dynamicrag_cli.core.engine import ChatRequest, Completion, Engine, SamplingOptions
 from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.grammar import ChoiceRules
 from dynamicrag_cli.core.prompts import Chat
 
 _DECODER = msgspec.msgpack.Decoder(Completion)
@@ -104,8 +105,8 @@ class CachedEngine:
         """Texts for all requests: shape (len(requests), options.n)."""
         if options.temperature > 0:
             return self.engine.chat(requests, options)
-        # What a greedy reply does not depend on is no part of its key.
-        alone = replace(options, n=1, seed=0, top_p=1.0)
+        # What a greedy reply does not depend on is no part of its key; the request has its constraint.
+        alone = replace(options, n=1, seed=0, top_p=1.0, choice=ChoiceRules())
         keys = [self._key(request, alone) for request in requests]
         replies = self.cache.get(list(dict.fromkeys(keys)))
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in replies}

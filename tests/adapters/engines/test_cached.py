@@ -9,6 +9,7 @@ from dynamicrag_cli.adapters.engines.cached import MEMORY, CachedEngine, ReplyCa
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.grammar import ChoiceRules, Constraint
 from dynamicrag_cli.core.prompts import Chat
 from tests.builders import ScriptedEngine, failing, says
 
@@ -87,6 +88,18 @@ def test_another_model_prompt_or_option_is_another_key(change: str) -> None:
     options = replace(GREEDY, max_new_tokens=8) if change == "length" else GREEDY
     other = CachedEngine(says("new"), cache, "M" if change == "model" else "m")
     assert texts(other.chat([ChatRequest("k", chat)], options)) == [["new"]]
+
+
+def test_what_becomes_of_a_reply_is_no_part_of_its_key() -> None:
+    engine = echo()
+    cached = CachedEngine(engine, ReplyCache(MEMORY), "m")
+    for rules in (ChoiceRules(), ChoiceRules(invalid="strict", max_context_tokens=9)):
+        cached.chat(asks("a"), replace(GREEDY, choice=rules))
+    assert len(engine.requests) == 1
+    (free,) = asks("a")
+    for held in (Constraint(2), Constraint(2, stop_bias=1)):
+        cached.chat([replace(free, constraint=held)], GREEDY)
+    assert len(engine.requests) == 3
 
 
 def test_the_caller_is_the_content_of_the_model_and_how_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
