@@ -8,7 +8,7 @@ from typing import Any
 
 from dynamicrag_cli.adapters.files.manifest import manifest_path
 from dynamicrag_cli.adapters.machine import Fact
-from dynamicrag_cli.adapters.registry import ENGINES, RETRIEVERS, TEACHERS
+from dynamicrag_cli.adapters.registry import ENGINES, RETRIEVERS, RUNNERS, TEACHERS
 from dynamicrag_cli.cli import config as configs
 from dynamicrag_cli.cli.check import leaf_commands
 from dynamicrag_cli.core.errors import UsageError
@@ -35,7 +35,7 @@ OUTPUTS = {
     "report.json": "eval",
 }
 _MODELS = ("model", "reader", "tokenizer", "judge", "bertscore-model", "selector-model")
-_PATHS = ("index", "data", "deepspeed", "templates", "embeddings")
+_PATHS = ("index", "data", "deepspeed", "templates", "embeddings", "against")
 _ALWAYS_LOCAL = ("tokenizer", "bertscore-model", "selector-model")
 _TRAIN_EXTRAS = {"deepspeed": "deepspeed", "quantization-bit": "bitsandbytes"}
 _BY_LLAMAFACTORY = (("train", "sft"), ("train", "dpo"))
@@ -134,6 +134,8 @@ def _extras(name: str, settings: dict[str, Any]) -> set[str]:
     if name in tables:
         table, key = tables[name]
         found |= {table[value].extra for value in [str(settings.get(key))] if value in table}
+    if runner := RUNNERS.get(str(settings.get("runner"))):
+        found.add(runner.extra)
     engine = _engine(name, settings)
     if engine in ENGINES:
         found.add(ENGINES[engine].extra)

@@ -45,6 +45,7 @@ def states(needs: Needs) -> dict[str, str]:
         ("build-bc: {tokenizer: m}", {"local"}),
         ("sample: {model: m}", {"local"}),
         ("sample: {model: m, engine: openai}", {"openai"}),
+        ("sample: {model: m, engine: openai, runner: ray}", {"openai", "ray"}),
         ("reward: {weights: em=1, engine: vllm}", set()),
         ("reward: {weights: judge=1, engine: vllm}", {"vllm"}),
         ("reward: {weights: bertscore=1, engine: vllm}", {"local"}),
