@@ -22,6 +22,10 @@ def check_choice(ctx: typer.Context, output: str) -> None:
     options = ctx.params
     if options["max_k"] is not None and options["min_k"] > options["max_k"]:
         raise UsageError(f"--min-k {options['min_k']} is above --max-k {options['max_k']}")
+    window = options.get("window")
+    if window and options["min_k"] > window // 2:
+        least = 2 * options["min_k"]
+        raise UsageError(f"--min-k {least // 2} needs --window {least} or more: a window lets half of its passages go on")
     if options["constrained"] is False and _clamps(options):
         raise UsageError(f"{_clamps(options)} needs constrained decoding; leave --no-constrained away")
     if options["max_malformed_rate"] < 1 and output == STREAM:

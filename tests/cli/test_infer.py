@@ -86,6 +86,7 @@ def test_a_person_is_told_of_an_empty_or_malformed_choice(drag, toy_bm25: Path, 
         (["--question", "why?", "--index", "{tmp}"], 4, "not an index"),
         (["{tmp}/nowhere.jsonl"], 4, "no such file"),
         (["--question", "why?", "--index", "{index}", "--dataset", "sqaud"], 2, "Did you mean 'squad'?"),
+        (["{tmp}/in.jsonl", "--window", "7", "--min-k", "4"], 2, "--window 8 or more"),
     ],
 )
 def test_wrong_calls(drag, toy_bm25: Path, tmp_path: Path, fake: Path, arguments: list[str], code: int, words: str) -> None:

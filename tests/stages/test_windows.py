@@ -6,10 +6,10 @@ import pytest
 
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import UsageError
-from dynamicrag_cli.core.records import RetrievedQuestion
+from dynamicrag_cli.core.records import RetrievedQuestion, Rollout
 from dynamicrag_cli.core.selectors import parse_selector
 from dynamicrag_cli.stages.rollouts import infer, select_with_model
-from dynamicrag_cli.stages.windows import Limits, first_candidates
+from dynamicrag_cli.stages.windows import Limits, first_candidates, narrow
 from tests.builders import GOLD, ScriptedEngine, default_prompts, doc, failing, labelled, retrieved, says
 
 PROMPTS = default_prompts()
@@ -85,6 +85,20 @@ def test_a_model_that_keeps_everything_comes_to_an_end(n: int, window: int, roun
     assert made.status == "ok"
     assert 1 <= len(made.selection) <= window
     assert made.selection[0] == "p0"  # retrieval order decides where the model does not
+
+
+@pytest.mark.parametrize("window", range(2, 14))
+def test_windows_that_must_choose_leave_enough_for_the_last_one(window: int) -> None:
+    """Half of a window is the most that the command takes for --min-k."""
+    for least in range(1, window // 2 + 1):
+        for n in range(window + 1, 4 * window):
+            (made,) = narrow(
+                [pool(n)],
+                lambda windows, least=least: [Rollout(selection=[d.id for d in w.docs[:least]], status="ok") for w in windows],
+                lambda records: [-1] * len(records),
+                Limits(window),
+            )
+            assert least <= len(made.record.docs) <= window
 
 
 def test_none_everywhere_is_none_without_a_last_prompt() -> None:
