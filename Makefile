@@ -52,18 +52,21 @@ TRAIN_READY := $(if $(filter $(TRAIN_VENV)/%,$(DRAG_TRAINER)),$(TRAIN_SETUP))
 
 # The GPUs of each worker, as in 0 1 2 3 or, for two workers, 0,1 2,3; those of CUDA_VISIBLE_DEVICES if it is set.
 CARDS = $(shell echo $(or $(subst $(comma), ,$(CUDA_VISIBLE_DEVICES)),$$(seq 0 $$(($(GPUS) - 1)))) | xargs -n $$(($(GPUS) / $(WORKERS))) | tr ' ' ,)
+LENIENT = --max-reject-rate 1 $(if $(filter sample infer,$(1)),--max-malformed-rate 1)
 PARTS = $(@:$(RUN)/%.jsonl=$(RUN)/shards/%)
 
 # $(call spread,COMMAND,INPUT,OPTIONS): one worker, or WORKERS of them, each with its shard, whose parts merge proves to be the whole.
-# Ctrl-C and TERM reach every worker and are waited for.
+# Ctrl-C and TERM reach every worker and are waited for. The command itself, to which the whole is up to date, has the last word: what
+# may be rejected or malformed is a share of the whole, not of a shard.
 define spread
 $(if $(filter 1,$(WORKERS)),$(DRAG) $(1) $(2) -o $@ $(3) $(WITH) $(ANEW),@mkdir -p $(PARTS)
 $(if $(word $(WORKERS),$(CARDS)),,$(error WORKERS=$(WORKERS), but the GPUs are $(or $(CUDA_VISIBLE_DEVICES),$(GPUS))))trap wait INT; \
 trap 'kill $$(jobs -p); wait' TERM; \
-$(foreach i,$(shell seq $(WORKERS)),CUDA_VISIBLE_DEVICES=$(word $(i),$(CARDS)) $(DRAG) $(1) $(2) -o $(PARTS)/$(i)-of-$(WORKERS).jsonl --shard $(i)/$(WORKERS) $(3) $(WITH) $(ANEW) \
+$(foreach i,$(shell seq $(WORKERS)),CUDA_VISIBLE_DEVICES=$(word $(i),$(CARDS)) $(DRAG) $(1) $(2) -o $(PARTS)/$(i)-of-$(WORKERS).jsonl --shard $(i)/$(WORKERS) $(3) $(WITH) $(ANEW) $(LENIENT) \
   2> >(sed 's/^/[$(i)] /' >&2) & \
 )for job in $$(jobs -p); do wait $$job || failed=$$?; done; exit $$failed
-$(DRAG) merge $(PARTS)/{1..$(WORKERS)}-of-$(WORKERS).jsonl -o $@ --against $(2) --max-reject-rate 1)
+$(DRAG) merge $(PARTS)/{1..$(WORKERS)}-of-$(WORKERS).jsonl -o $@ --against $(2) --max-reject-rate 1
+$(DRAG) $(1) $(2) -o $@ $(3) $(WITH))
 endef
 
 .PHONY: FORCE help setup models demo all checked iterate check test test-slow test-vllm faults bench-eval bench-engine bench-retrieval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report

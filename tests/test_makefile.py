@@ -19,7 +19,7 @@ run:
   rows: none
 index: {{retriever: bm25}}
 retrieve: {{top-k: 3}}
-rerank-teacher: {{teacher: {teacher}, max-reject-rate: 1}}
+rerank-teacher: {{teacher: {teacher}, max-reject-rate: {rate}}}
 """
 
 
@@ -51,8 +51,8 @@ def candidates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_pipeline(folder: Path, teacher: str) -> None:
-    (folder / "p.yaml").write_text(PIPELINE.format(folder=folder, root=ROOT, teacher=teacher))
+def write_pipeline(folder: Path, teacher: str, rate: float = 1) -> None:
+    (folder / "p.yaml").write_text(PIPELINE.format(folder=folder, root=ROOT, teacher=teacher, rate=rate))
 
 
 def test_two_workers_make_what_one_makes(candidates: Path) -> None:
@@ -68,6 +68,18 @@ def test_two_workers_make_what_one_makes(candidates: Path) -> None:
     assert [bool(part) for part in parts] == [True, True]
     assert sorted(parts[0] + parts[1]) == sorted(whole.splitlines())
     assert json.loads((candidates / "labelled.jsonl.manifest.json").read_text())["parts"] == 2
+
+
+def test_what_may_be_rejected_is_a_share_of_the_whole(candidates: Path, tmp_path: Path) -> None:
+    """3 of 20 are, 15 %: of the shards 2 of 11 and 1 of 9."""
+    shutil.copytree(candidates, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("labelled*", "shards"))
+    first, *rest = (tmp_path / "candidates.jsonl").read_text().splitlines()
+    (tmp_path / "candidates.jsonl").write_text("\n".join([first[:-9], *rest]) + "\n")
+    for rate, code in ((0.16, 0), (0.14, 2)):
+        write_pipeline(tmp_path, "answer-match", rate)
+        done = make(tmp_path, "rerank-teacher", "GPUS=2")
+        assert done.returncode == code, done.stderr
+        assert (tmp_path / "labelled.jsonl").exists()
 
 
 def test_a_worker_that_fails_leaves_no_output_and_says_which_it_is(candidates: Path, tmp_path: Path) -> None:
