@@ -120,6 +120,8 @@ def eval_command(
     """
     sources = sources_of([*predictions, *([baseline] if baseline else [])])
     if gold is None:
+        if study or scores:
+            raise UsageError("--study and --scores are about answers and need --gold QUESTIONS")
         rewards = {"systems": reward_reports(sources)}
         show_rewards(rewards["systems"])
         _publish(rewards, output)

@@ -23,3 +23,6 @@ def test_other_files_need_gold_questions(drag, tmp_path: Path) -> None:
     done = drag("eval", write(tmp_path / "p.jsonl", [prediction(1)]))
     assert (done.code, "give --gold QUESTIONS" in done.err) == (2, True)
     assert drag("eval", "-").code == 2
+    for option in (["--study"], ["--scores", tmp_path / "s.jsonl"]):
+        done = drag("eval", tmp_path / "p.jsonl", *option)
+        assert (done.code, "need --gold QUESTIONS" in done.err) == (2, True)
