@@ -81,6 +81,12 @@ def test_the_readme_names_every_command(command: str) -> None:
     assert f"drag {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_readme_lists_every_page_once() -> None:
+    listed = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Docs")[2]
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert {page: listed.count(f"(docs/{page})") for page in pages} == dict.fromkeys(pages, 1)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
