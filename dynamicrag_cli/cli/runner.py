@@ -22,7 +22,7 @@ from typing import Any
 import typer
 
 from dynamicrag_cli.adapters.engines.cached import Tally
-from dynamicrag_cli.adapters.files.journal import Entry, Journal, publish
+from dynamicrag_cli.adapters.files.journal import Entry, Journal, publish, publish_whole
 from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder, lines
 from dynamicrag_cli.adapters.files.manifest import manifest_path, read_manifest, write_manifest
 from dynamicrag_cli.adapters.files.reuse import Reusable
@@ -146,7 +146,7 @@ class _Run:
             n_in = self._loop(journal, reader, reusable)
             for number, handler in previous.items():
                 signal.signal(number, handler)
-            self._publish(partial, reader, n_in, journal.n_done)
+            self._publish(partial, reader, n_in, journal)
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -191,7 +191,7 @@ class _Run:
         self.interrupted = True
         say("finishing the chunk in hand; Ctrl-C again stops at once")
 
-    def _publish(self, partial: Path, reader: Reader[Any], n_in: int, n_resumed: int) -> None:
+    def _publish(self, partial: Path, reader: Reader[Any], n_in: int, journal: Journal) -> None:
         """Make output, rejects and manifest from the journal. It is deleted last: a second start repeats whatever was cut off."""
         single = self.single
         home = self.target.parent if single else self.target.with_name(self.target.name + ".finishing")
@@ -203,7 +203,11 @@ class _Run:
         if single:
             # From here on the output is being replaced: the manifest of the old one must not vouch for the new.
             manifest_path(self.target).unlink(missing_ok=True)
-        counts, notes = publish(partial, targets, rejects, self.stage.note)
+        if single and journal.only_records and not self.stage.note:
+            publish_whole(partial, self.target, rejects)
+            counts, notes = Counter({"": n_in}), Counter[str]()
+        else:
+            counts, notes = publish(partial, targets, rejects, self.stage.note)
         n_rejected = counts.pop("rejects", 0)
         for name, text in (self.stage.extra(counts) if self.stage.extra else {}).items():
             (home / name).write_text(text, encoding="utf-8")
@@ -215,7 +219,7 @@ class _Run:
                 "in": n_in,
                 "out": counts[""] if single else dict(counts),
                 "rejected": n_rejected,
-                "resumed": n_resumed,
+                "resumed": journal.n_done,
                 **self.stage.replies.counts(),
             },
             "notes": dict(sorted(notes.items())),
@@ -331,11 +335,9 @@ def rejects_path(output: Path) -> Path:
 
 def _report(command: str, manifest: dict[str, Any], target: Path, rejects: Path) -> None:
     counts = manifest["counts"]
-    out = (
-        counts["out"]
-        if isinstance(counts["out"], int)
-        else ", ".join(f"{n} {stem}" for stem, n in counts["out"].items()) or "nothing"
-    )
+    out = counts["out"]
+    if isinstance(out, dict):
+        out = ", ".join(f"{n} {stem}" for stem, n in out.items()) or "nothing"
     speed = (counts["in"] - counts["resumed"]) / max(manifest["seconds"], 1e-9)
     say(f"{command}: {counts['in']} in, {out} out, {manifest['seconds']:.1f} s ({speed:.1f}/s) -> {target}")
     for note, count in manifest["notes"].items():

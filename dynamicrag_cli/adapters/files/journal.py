@@ -8,9 +8,11 @@ that many inputs.
 import contextlib
 import fcntl
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,24 +34,28 @@ Entry = Record | Reject | tuple[str, dict[str, list[Record]]] | bytes
 class Journal:
     """An open journal, locked against a second process.
 
-    A chunk is in the file, and safe from a kill, when `append` returns; it is on the disk, and safe from a power cut, at most
-    `_SYNC_S` later or when the journal is closed.
+    A chunk is in the file, and safe from a kill, when `append` returns. A second thread brings it to the disk, safe from a power
+    cut, from `_SYNC_S` on, and at the latest when the journal is closed; what goes wrong there is raised by a later `append`.
 
     Attributes:
         n_done: Input records that earlier runs have dealt with.
+        only_records: Whether every outcome so far is an output record: nothing was rejected or is meant for several files.
     """
 
     def __init__(self, path: Path, fingerprint: dict[str, Any], *, fresh: bool) -> None:
         self.path = path
         self.n_done = 0
+        self.only_records = True
         self.synced = 0.0
+        self._syncing: Future[None] | None = None
+        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="sync")
         self.file: BinaryIO = path.open("a+b")
         try:
             _lock(self.file, path)
             if fresh:
                 self.file.truncate(0)
             elif self.file.tell():
-                self.n_done = _repair(self.file, path, fingerprint)
+                self.n_done, self.only_records = _repair(self.file, path, fingerprint)
             self.file.seek(0, os.SEEK_END)
             if not self.file.tell():
                 self._write(encoder.encode({"fingerprint": fingerprint}) + b"\n")
@@ -59,17 +65,22 @@ class Journal:
 
     def append(self, outcomes: Iterable[Entry]) -> None:
         """Write one chunk, whole lines only."""
-        self._write(b"".join(_encode(outcome) + b"\n" for outcome in outcomes))
+        lines = [_encode(outcome) for outcome in outcomes]
+        self.only_records = self.only_records and not any(map(is_outcome, lines))
+        self._write(b"\n".join([*lines, b""]))
 
     def _write(self, data: bytes) -> None:
         self.file.write(data)
         self.file.flush()
-        if time.monotonic() - self.synced > _SYNC_S:
-            os.fsync(self.file.fileno())
+        if time.monotonic() - self.synced > _SYNC_S and (self._syncing is None or self._syncing.done()):
+            if self._syncing:
+                self._syncing.result()
+            self._syncing = self._syncer.submit(os.fsync, self.file.fileno())
             self.synced = time.monotonic()
 
     def close(self) -> None:
         """Sync (unless it was deleted), close and unlock the file."""
+        self._syncer.shutdown()
         # A full disk leaves unwritten bytes behind, which closing would try to write again.
         with contextlib.suppress(OSError):
             if os.fstat(self.file.fileno()).st_nlink:
@@ -103,8 +114,8 @@ def _encode(outcome: Entry) -> bytes:
     return encoder.encode(outcome)
 
 
-def _repair(file: BinaryIO, path: Path, fingerprint: dict[str, Any]) -> int:
-    """Cut a torn tail and return the number of whole records.
+def _repair(file: BinaryIO, path: Path, fingerprint: dict[str, Any]) -> tuple[int, bool]:
+    """Cut a torn tail; returns the number of outcomes, and whether all of them are output records.
 
     Raises:
         UsageError: The journal belongs to a run with other settings.
@@ -113,13 +124,13 @@ def _repair(file: BinaryIO, path: Path, fingerprint: dict[str, Any]) -> int:
     header = file.readline()
     if not header.endswith(b"\n"):
         file.truncate(0)
-        return 0
+        return 0, True
     found = _fingerprint(header, path)
     start = file.tell()
     if found != fingerprint and not file.readline():
         # Nothing was finished under the other settings, so nothing can be lost.
         file.truncate(0)
-        return 0
+        return 0, True
     if found != fingerprint:
         changed = "\n  ".join(differences(found, fingerprint))
         raise UsageError(
@@ -127,13 +138,13 @@ def _repair(file: BinaryIO, path: Path, fingerprint: dict[str, Any]) -> int:
             "Repeat the command with its settings to finish it, or type --fresh to throw it away."
         )
     file.seek(start)
-    count, end = 0, start
+    count, end, only_records = 0, start, True
     for line in file:
         if not line.endswith(b"\n"):
             break
-        count, end = count + 1, end + len(line)
+        count, end, only_records = count + 1, end + len(line), only_records and not is_outcome(line)
     file.truncate(end)
-    return count
+    return count, only_records
 
 
 def _fingerprint(header: bytes, path: Path) -> dict[str, Any]:
@@ -163,8 +174,8 @@ def publish(
     """
     counts: Counter[str] = Counter()
     notes: Counter[str] = Counter()
-    staged = {name: target.with_name(target.name + ".plain") for name, target in targets.items()}
-    staged["rejects"] = rejects.with_name(rejects.name + ".plain")
+    staged = {name: _aside(target) for name, target in targets.items()}
+    staged["rejects"] = _aside(rejects)
     files = {name: path.open("wb", buffering=BUFFER_BYTES) for name, path in staged.items()}
     with journal.open("rb", buffering=BUFFER_BYTES) as lines:
         lines.readline()
@@ -191,3 +202,16 @@ def publish(
         else:
             finish(staged[name], target)
     return counts, notes
+
+
+def publish_whole(journal: Path, target: Path, rejects: Path) -> None:
+    """What `publish` does with a journal of nothing but output records: all but its first line, without looking at any."""
+    with journal.open("rb") as source, _aside(target).open("wb") as sink:
+        source.readline()
+        shutil.copyfileobj(source, sink, BUFFER_BYTES)
+    rejects.unlink(missing_ok=True)
+    finish(_aside(target), target)
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(target.name + ".plain")

@@ -96,7 +96,7 @@ def lines(path: str) -> Iterator[tuple[int, bytes]]:
                     line = line[:1000]
                     while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
                         pass
-                if line.strip():
+                if line and not line.isspace():
                     yield number, line
         except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
             raise InputError(f"{path}: the compressed file is damaged after line {number} ({error})") from None

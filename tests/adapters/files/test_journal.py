@@ -1,11 +1,12 @@
 """The journal: whatever a crash leaves of it, the records before the tear are kept and counted."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from dynamicrag_cli.adapters.files.journal import Journal, publish
+from dynamicrag_cli.adapters.files.journal import Journal, publish, publish_whole
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.records import Passage, Reject
 
@@ -90,3 +91,40 @@ def test_publish_deals_records_out_to_several_files(tmp_path: Path) -> None:
     assert targets["one"].read_bytes() == b'{"id":"a","title":"","text":"x"}\n{"id":"b","title":"","text":"x"}\n'
     assert targets["two"].read_bytes() == b'{"id":"c","title":"","text":"x"}\n'
     assert (counts, notes) == (Counter(one=2, two=1, rejects=1), Counter(kept=1, dropped=1))
+
+
+def test_a_journal_of_nothing_but_records_is_published_whole_as_it_is_line_by_line(tmp_path: Path) -> None:
+    partial, rejects = tmp_path / "out.partial", tmp_path / "out.rejects.jsonl"
+    rejects.write_text("old")
+    journal_of(partial, A, B, b'{"id":"made earlier"}')
+    publish_whole(partial, tmp_path / "whole.jsonl", rejects)
+    publish(partial, {"": tmp_path / "by-line.jsonl"}, rejects, None)
+    assert (tmp_path / "whole.jsonl").read_bytes() == (tmp_path / "by-line.jsonl").read_bytes() != b""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["by-line.jsonl", "out.partial", "whole.jsonl"]
+
+
+@pytest.mark.parametrize("other", [Reject(line=1, id="x", reason="why"), ("note", {"one": [A]}), b'{"reject":{}}'])
+def test_a_journal_knows_of_what_is_no_record_also_after_a_restart(tmp_path: Path, other: object) -> None:
+    path = tmp_path / "out.partial"
+    for outcomes, only_records in (((A, B), True), ((other,), False), ((C,), False)):
+        journal = Journal(path, FINGERPRINT, fresh=False)
+        journal.append(outcomes)
+        assert journal.only_records is only_records
+        journal.close()
+
+
+def test_a_disk_that_fails_in_the_background_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    monkeypatch.setattr("dynamicrag_cli.adapters.files.journal._SYNC_S", -1)
+    journal = Journal(tmp_path / "out.partial", FINGERPRINT, fresh=False)
+
+    def write_on() -> None:
+        for _ in range(1000):
+            journal.append([A])
+
+    with pytest.raises(OSError, match="No space"):
+        write_on()
+    journal.close()
