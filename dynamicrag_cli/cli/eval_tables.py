@@ -19,8 +19,6 @@ COLUMNS = {
     "claim_recall": "claim rec.",
 }
 _WITH_INTERVAL = ("selection_f1", "headline", "mrr")
-# A spread of rounding errors is none.
-_NOTHING = 1e-9
 # Columns that are shown only where they say something.
 _COUNTS = {
     "not_in_gold": "not in gold",
@@ -107,15 +105,16 @@ def caption(systems: Sequence[dict[str, Any]], n_questions: int) -> list[str]:
 
 def comparison_table(comparisons: Sequence[dict[str, Any]]) -> Table:
     """One row per system and score: the difference to the baseline and what it is worth."""
-    table = plain_table("difference", "score", "points [95 % interval]", "p", "detectable", "questions")
+    table = plain_table("difference", "score", "points [95 % interval]", "better / worse", "p", "detectable", "questions")
     for made in comparisons:
         for name, found in made["scores"].items():
             table.add_row(
                 f"{made['system']} - {made['baseline']}",
                 COLUMNS.get(name, name),
                 with_interval(found, signed=True),
+                f"{found['better']} / {found['worse']}",
                 "<0.0001" if found["p_value"] < 0.0001 else f"{found['p_value']:.4f}",
-                f"{100 * found['detectable']:.1f}" if found["detectable"] > _NOTHING else "-",
+                f"{100 * found['detectable']:.1f}",
                 str(found["n"]),
             )
     return table
@@ -140,12 +139,10 @@ def comparison_caption(comparisons: Sequence[dict[str, Any]]) -> list[str]:
 
 def _sentence(system: str, baseline: str, found: dict[str, Any]) -> str:
     ends = f"{with_interval(found, signed=True)} points"
-    if found["low"] == found["high"] == 0:
-        return f"{system} and {baseline} have equal answer scores on all {found['n']} questions."
-    if found["low"] > 0 or found["high"] < 0:
+    unseen = f"true differences below about {100 * found['detectable']:.1f} points could go unseen in {found['n']} questions"
+    if not found["better"] + found["worse"]:
+        return f"{system} and {baseline} have equal answer scores on every question; {unseen}."
+    if found["p_value"] < 0.05 and (found["low"] > 0 or found["high"] < 0):
         word = "better" if found["low"] > 0 else "worse"
-        return f"{system} answers {word} than {baseline}: {ends}."
-    return (
-        f"No difference between the answers of {system} and {baseline} is shown: {ends} holds 0;"
-        f" true differences below about {100 * found['detectable']:.1f} points could go unseen in {found['n']} questions."
-    )
+        return f"{system} answers {word} than {baseline}: {ends}, p {found['p_value']:.2g}."
+    return f"No difference between the answers of {system} and {baseline} is shown: {ends}, p {found['p_value']:.2g}; {unseen}."

@@ -2,10 +2,16 @@
 
 Intervals are percentile bootstraps (Efron & Tibshirani 1993), p-values paired randomisation tests (Noreen 1989): questions are
 the sample, and nothing is assumed about how the scores are distributed.
+
+A resample holds only what some question showed: of 20 right answers of 20 it would say "100 %, for sure". Where the range of a
+score is known, an interval therefore leaves room for the share of questions unlike all of the sample that the sample cannot rule
+out (the rule of three in its exact form, Hanley & Lippman-Hand 1983).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +25,17 @@ _BATCH = 4_000_000
 _FEW = 1000
 # Up to so many pairs, scipy tries all 2^n flips.
 _EXACT = 13
-# z for a two-sided 5 % test, plus z for 80 % power.
-_DETECTABLE = 1.9600 + 0.8416
+_POWER = 0.8
+# The lowest and the highest score of a question, and difference of two scores.
+UNIT = (0.0, 1.0)
+BOTH_WAYS = (-1.0, 1.0)
+
+Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over questions with its 95 % bootstrap interval (percentile method, seeded); n is the number of questions."""
+    """A mean over questions with its 95 % interval (percentile bootstrap, seeded); n is the number of questions."""
 
     mean: float
     low: float
@@ -39,21 +49,34 @@ class Difference(Estimate):
 
     Attributes:
         p_value: Two-sided paired randomisation test that swapping the two systems at random changes nothing, in (0, 1].
-        detectable: The smallest true difference that a sample with this spread finds four times out of five; 0 where no pair
-            differs, which says nothing.
+        detectable: The smallest true difference that a sample with this size and spread finds four times out of five.
+        better: Questions on which the first has more.
+        worse: Questions on which it has less.
     """
 
     p_value: float
     detectable: float
+    better: int
+    worse: int
 
 
-def estimate(values: Sequence[float] | NDArray[np.float64], seed: int = 0, level: float = LEVEL) -> Estimate:
-    """The mean of per-question values with its interval; of fewer than two values the interval is the mean itself."""
+def estimate(
+    values: Sequence[float] | NDArray[np.float64], seed: int = 0, level: float = LEVEL, span: Span | None = None
+) -> Estimate:
+    """The mean of per-question values with its interval; `span` are the lowest and the highest value that there can be.
+
+    Without `span`, the interval of equal values is their mean.
+    """
     sample = np.asarray(values, dtype=float)
-    mean = float(sample.mean()) if len(sample) else float("nan")
-    if len(sample) < 2 or np.ptp(sample) == 0:
-        return Estimate(mean, mean, mean, len(sample))
-    low, high = _bootstrap(sample, np.random.default_rng(seed), level)
+    if not len(sample):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    low = mean = high = float(sample.mean())
+    if np.ptp(sample) > 0:
+        low, high = _bootstrap(sample, np.random.default_rng(seed), level)
+    if span is not None:
+        unseen = 1 - ((1 - level) / 2) ** (1 / len(sample))
+        low = min(low, mean - unseen * (mean - span[0])) if sample.min() > span[0] else low
+        high = max(high, mean + unseen * (span[1] - mean)) if sample.max() < span[1] else high
     return Estimate(mean, low, high, len(sample))
 
 
@@ -77,8 +100,10 @@ def _bootstrap(sample: NDArray[np.float64], rng: np.random.Generator, level: flo
     return float(interval.low), float(interval.high)
 
 
-def paired(one: Sequence[float], other: Sequence[float], seed: int = 0, level: float = LEVEL) -> Difference:
-    """How much more `one` has than `other` on the same questions, value by value; both of shape (n,).
+def paired(
+    one: Sequence[float], other: Sequence[float], seed: int = 0, level: float = LEVEL, span: Span | None = None
+) -> Difference:
+    """How much more `one` has than `other` on the same questions, value by value; both of shape (n,), `span` of a difference.
 
     Raises:
         ValueError: The two are not of one length, or empty.
@@ -87,16 +112,36 @@ def paired(one: Sequence[float], other: Sequence[float], seed: int = 0, level: f
         raise ValueError(f"pairs need two equal, non-empty lists of values (got {len(one)} and {len(other)})")
     # Sums of thirds and the like differ in the last bit; that is no difference.
     differences = np.round(np.asarray(one, dtype=float) - np.asarray(other, dtype=float), 12)
-    found = estimate(differences, seed, level)
-    spread = float(differences.std(ddof=1)) if found.n > 1 else float("nan")
+    found = estimate(differences, seed, level, span)
     return Difference(
         mean=found.mean,
         low=found.low,
         high=found.high,
         n=found.n,
         p_value=_randomisation(differences, np.random.default_rng(seed)),
-        detectable=_DETECTABLE * spread / found.n**0.5,
+        detectable=_detectable(differences, level, span),
+        better=int((differences > 0).sum()),
+        worse=int((differences < 0).sum()),
     )
+
+
+def _detectable(differences: NDArray[np.float64], level: float, span: Span | None) -> float:
+    """The true difference that is found with 80 % power, by the normal approximation or, where that is more, by counting signs.
+
+    Of few differing questions the spread says little. But the sign test needs at least `flips` of them, all in one direction.
+    """
+    n = len(differences)
+    moved = np.abs(differences[differences != 0])
+    size = float(moved.mean()) if len(moved) else span[1] if span else 0.0
+    flips = math.ceil(math.log2(2 / (1 - level)))
+    if n < flips:
+        return size
+    from scipy.special import betaincinv
+
+    share = float(betaincinv(flips, n - flips + 1, _POWER))
+    normal = NormalDist()
+    errors = normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(_POWER)
+    return max(errors * float(differences.std(ddof=1)) / math.sqrt(n), share * size)
 
 
 def _randomisation(differences: NDArray[np.float64], rng: np.random.Generator) -> float:

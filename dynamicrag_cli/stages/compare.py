@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dynamicrag_cli.core.records import QuestionScores
-from dynamicrag_cli.core.statistics import LEVEL, paired
+from dynamicrag_cli.core.statistics import BOTH_WAYS, LEVEL, paired
 from dynamicrag_cli.stages.evaluate import Scored, System
 
 _NAMED = 3
@@ -46,7 +46,8 @@ def compare(
     for name in dict.fromkeys(name for key in questions for name in ours[key]):
         both = [key for key in questions if name in ours[key] and name in theirs[key]]
         if both:
-            found[name] = asdict(paired([ours[key][name] for key in both], [theirs[key][name] for key in both], seed, level))
+            one, other = ([part[key][name] for key in both] for part in (ours, theirs))
+            found[name] = asdict(paired(one, other, seed, level, BOTH_WAYS))
     return found
 
 

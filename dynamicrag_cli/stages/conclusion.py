@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from dynamicrag_cli.core.statistics import LEVEL, paired
+from dynamicrag_cli.core.statistics import BOTH_WAYS, LEVEL, paired
 from dynamicrag_cli.stages.contenders import Row, best_fixed
 
 # Answers that are at most this much worse count as equally good where fewer passages are read.
@@ -30,16 +30,18 @@ def conclude(rows: Sequence[Row], keys: Sequence[str], seed: int = 0) -> dict[st
     level = 1 - (1 - LEVEL) / len(dynamic)
     compared = [_against(row, fixed, keys, seed, level) for row in dynamic]
     kind, chosen = _choose(compared)
-    return {"verdict": kind, "sentence": _sentence(kind, chosen, len(dynamic)), "level": level, "compared": compared}
+    return {"verdict": kind, "sentence": _sentence(kind, chosen, compared), "level": level, "compared": compared}
 
 
 def _against(row: Row, fixed: Row, keys: Sequence[str], seed: int, level: float) -> dict[str, Any]:
-    answer = paired([row.answers[key] for key in keys], [fixed.answers[key] for key in keys], seed, level)
+    answer = paired([row.answers[key] for key in keys], [fixed.answers[key] for key in keys], seed, level, BOTH_WAYS)
     passages = paired([float(row.passages(key)) for key in keys], [float(fixed.passages(key)) for key in keys], seed, level)
     verdict = "open"
-    if answer.low > 0:
+    # The bootstrap of four or five differing questions can leave 0 out where the test says that chance does as much.
+    sure = answer.p_value < 1 - level
+    if sure and answer.low > 0:
         verdict = "better"
-    elif answer.high < 0:
+    elif sure and answer.high < 0:
         verdict = "worse"
     elif answer.low >= -MARGIN and passages.high < 0:
         verdict = "cheaper"
@@ -63,24 +65,24 @@ def _choose(compared: Sequence[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
     return kind, max(by[kind], key=lambda found: found["answer"]["mean"])
 
 
-def _sentence(kind: str, found: dict[str, Any], n_dynamic: int) -> str:
+def _sentence(kind: str, found: dict[str, Any], compared: Sequence[dict[str, Any]]) -> str:
+    n_dynamic, worse = len(compared), [other["system"] for other in compared if other["verdict"] == "worse"]
     answer = found["answer"]
-    points = f"{100 * answer['mean']:+.1f} points [{100 * answer['low']:+.1f}, {100 * answer['high']:+.1f}]"
+    ends = f"[{100 * answer['low']:+.1f}, {100 * answer['high']:+.1f}]"
+    points = f"{100 * answer['mean']:+.1f} points {ends}, p {answer['p_value']:.2g}"
     read = f"{found['mean_passages']:.2f} passages instead of {found['fixed_mean_passages']:.2f}"
     ours, theirs, n = found["system"], found["fixed"], answer["n"]
     wide = f" (interval widened for {n_dynamic} dynamic selectors)" if n_dynamic > 1 else ""
-    # Answers that never differ have no spread to judge a size by.
-    size = 100 * answer["detectable"]
-    unseen = f"; true differences below about {size:.1f} points could go unseen" if size else ""
+    others = f"; {', '.join(worse)} {'answers' if len(worse) == 1 else 'answer'} worse" if worse else ""
     if kind == "better":
         return (
-            f"Dynamic k is worth it on these {n} questions: {ours} answers {points} better than the best fixed k, {theirs},"
-            f" reading {read}{wide}."
+            f"Dynamic k is worth it on these {n} questions: {ours} answers better than the best fixed k, {theirs}:"
+            f" {points}{wide}, reading {read}{others}."
         )
     if kind == "cheaper":
         return (
             f"Dynamic k saves reading on these {n} questions: {ours} reads {read} of the best fixed k, {theirs}, and answers no"
-            f" more than {100 * MARGIN:.0f} points worse: {points}{wide}."
+            f" more than {100 * MARGIN:.0f} points worse: {points}{wide}{others}."
         )
     if kind == "worse":
         return (
@@ -89,5 +91,6 @@ def _sentence(kind: str, found: dict[str, Any], n_dynamic: int) -> str:
         )
     return (
         f"Nothing can be concluded about dynamic k from these {n} questions: {ours} against the best fixed k, {theirs}, is"
-        f" {points}{wide}, reading {read}{unseen}."
+        f" {points}{wide}, reading {read};"
+        f" true differences below about {100 * answer['detectable']:.1f} points could go unseen{others}."
     )

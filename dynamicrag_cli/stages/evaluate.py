@@ -17,7 +17,7 @@ from dynamicrag_cli.core.identifiers import WELL_FORMED
 from dynamicrag_cli.core.labels import references
 from dynamicrag_cli.core.metrics import METRICS, parse_label, selection_scores
 from dynamicrag_cli.core.records import Prediction, Question, QuestionScores, Rollout
-from dynamicrag_cli.core.statistics import estimate
+from dynamicrag_cli.core.statistics import UNIT, estimate
 from dynamicrag_cli.core.tasks import task_of
 
 HEADLINE = "headline"
@@ -240,4 +240,4 @@ def summaries(rows: Sequence[QuestionScores], seed: int) -> dict[str, Any]:
 
 def summarize(rows: Sequence[QuestionScores], seed: int) -> dict[str, dict[str, float]]:
     """Mean, interval and number of questions of every score; a score's mean is over the questions that have it."""
-    return {name: asdict(estimate(column, seed)) for name, column in columns(rows).items()}
+    return {name: asdict(estimate(column, seed, span=UNIT)) for name, column in columns(rows).items()}

@@ -12,7 +12,7 @@ from typing import Any
 from dynamicrag_cli.core.identifiers import WELL_FORMED
 from dynamicrag_cli.core.pareto import pareto_front
 from dynamicrag_cli.core.records import Question
-from dynamicrag_cli.core.statistics import estimate, paired
+from dynamicrag_cli.core.statistics import BOTH_WAYS, UNIT, estimate, paired
 from dynamicrag_cli.stages.compare import shared_questions
 from dynamicrag_cli.stages.conclusion import conclude
 from dynamicrag_cli.stages.contenders import Row, best_fixed, row_of, sweep_of
@@ -81,7 +81,7 @@ def _system(row: Row, keys: Sequence[str], seconds: float | None, seed: int) -> 
         "system": row.name,
         "selector": str(row.selector),
         "family": row.family,
-        "answer": asdict(estimate([row.answers[key] for key in keys], seed)),
+        "answer": asdict(estimate([row.answers[key] for key in keys], seed, span=UNIT)),
         "passages": asdict(estimate([float(row.passages(key)) for key in keys], seed)),
         "reader_tokens": asdict(estimate(tokens, seed)) if tokens else None,
         "malformed_share": sum(row.rollouts[key].status not in WELL_FORMED for key in keys) / len(keys),
@@ -114,10 +114,10 @@ def _oracle_report(
         return None
     best = best_fixed(rows, keys)
     answers = [oracle[key].answers[key] for key in keys]
-    gain = paired(answers, [best.answers[key] for key in keys], seed)
+    gain = paired(answers, [best.answers[key] for key in keys], seed, span=UNIT)
     return {
         "over": [row.name for row in sweep_of(rows)],
-        "answer": asdict(estimate(answers, seed)),
+        "answer": asdict(estimate(answers, seed, span=UNIT)),
         "passages": asdict(estimate([float(oracle[key].passages(key)) for key in keys], seed)),
         "best_fixed": best.name,
         # No p-value: an oracle cannot lose.
@@ -160,7 +160,7 @@ def _orders(rows: Sequence[Row], keys: Sequence[str], seed: int) -> list[dict[st
                 "compared_with": other.name,
                 "questions": len(both),
                 "changed_share": sum(one != two for one, two in zip(ours, theirs, strict=True)) / len(both),
-                "difference": asdict(paired(ours, theirs, seed)),
+                "difference": asdict(paired(ours, theirs, seed, span=BOTH_WAYS)),
             }
         )
     return found

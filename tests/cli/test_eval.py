@@ -140,15 +140,16 @@ def test_an_output_that_is_a_folder_is_refused(drag, gold: Path, tmp_path: Path)
 
 def test_a_baseline_is_compared_question_by_question(drag, gold: Path, tmp_path: Path) -> None:
     right = write(tmp_path / "right.jsonl", (prediction(number) for number in range(10)))
-    half = write(tmp_path / "half.jsonl", (prediction(n, **({} if n % 2 else {"answer": "wrong"})) for n in range(10)))
-    done = drag("eval", right, "--baseline", half, "--gold", gold)
+    few = write(tmp_path / "few.jsonl", (prediction(n, **({} if n < 2 else {"answer": "wrong"})) for n in range(10)))
+    done = drag("eval", right, "--baseline", few, "--gold", gold)
     made = report(done)
-    assert [system["system"] for system in made["systems"]] == ["right", "half"]
+    assert [system["system"] for system in made["systems"]] == ["right", "few"]
     (found,) = made["comparisons"]
-    assert (found["system"], found["baseline"], found["questions"], found["left_out"]) == ("right", "half", 10, 0)
-    assert found["scores"]["em"]["mean"] == 0.5
-    assert found["scores"]["em"]["p_value"] == pytest.approx(2 * 0.5**5)
-    assert "right answers better than half" in done.err
+    assert (found["system"], found["baseline"], found["questions"], found["left_out"]) == ("right", "few", 10, 0)
+    assert found["scores"]["em"]["mean"] == 0.8
+    assert found["scores"]["em"]["p_value"] == pytest.approx(2 * 0.5**8)
+    assert (found["scores"]["em"]["better"], found["scores"]["em"]["worse"]) == (8, 0)
+    assert "right answers better than few" in done.err
 
 
 def test_other_questions_than_the_baseline_need_common(drag, gold: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dynamicrag_cli.cli.eval_tables import caption, comparison_caption, comparis
 from dynamicrag_cli.stages.evaluate import evaluate
 from tests.builders import prediction, question, rollout
 
-HALF = {"mean": 0.125, "low": -0.1, "high": 0.35, "p_value": 0.2, "detectable": 0.3, "n": 8}
+HALF = {"mean": 0.125, "low": -0.1, "high": 0.35, "p_value": 0.2, "detectable": 0.3, "n": 8, "better": 3, "worse": 2}
 
 
 def report(**fields) -> dict:
@@ -50,17 +50,24 @@ def test_caption_tells_what_was_left_out() -> None:
 
 
 def test_comparison() -> None:
-    table = comparison_table(compared(p_value=0.00001, detectable=0.0))
-    assert (cells(table, "p"), cells(table, "detectable")) == (["<0.0001"], ["-"])
+    table = comparison_table(compared(p_value=0.00001))
+    assert (cells(table, "p"), cells(table, "better / worse"), cells(table, "detectable")) == (["<0.0001"], ["3 / 2"], ["30.0"])
 
 
 @pytest.mark.parametrize(
     ("score", "words"),
     [
-        ({}, "No difference between the answers of dpo and top-3 is shown: +12.5 [-10.0, +35.0] points holds 0"),
-        ({"low": 0.01}, "dpo answers better than top-3"),
-        ({"low": -0.3, "high": -0.01}, "dpo answers worse than top-3"),
-        ({"mean": 0, "low": 0, "high": 0}, "equal answer scores on all 8"),
+        (
+            {},
+            "No difference between the answers of dpo and top-3 is shown: +12.5 [-10.0, +35.0] points, p 0.2; true differences below",
+        ),
+        ({"low": 0.01}, "No difference"),
+        ({"low": 0.01, "p_value": 0.01}, "dpo answers better than top-3"),
+        ({"low": -0.3, "high": -0.01, "p_value": 0.02}, "dpo answers worse than top-3"),
+        (
+            {"mean": 0, "better": 0, "worse": 0},
+            "on every question; true differences below about 30.0 points could go unseen in 8",
+        ),
     ],
 )
 def test_the_sentence_says_no_more_than_the_interval(score, words) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dynamicrag_cli.core import statistics
-from dynamicrag_cli.core.statistics import Estimate, estimate, paired
+from dynamicrag_cli.core.statistics import BOTH_WAYS, UNIT, Estimate, estimate, paired
 
 
 def test_interval_of_a_fair_coin():
@@ -43,6 +43,26 @@ def test_interval_without_spread_is_the_mean(values):
     assert estimate(values) == Estimate(mean, mean, mean, len(values))
 
 
+@pytest.mark.parametrize(("value", "low", "high"), [(1.0, 0.8316, 1.0), (0.0, 0.0, 0.1684), (0.5, 0.4158, 0.5842)])
+def test_equal_scores_leave_room_for_what_was_not_seen(value, low, high):
+    # Clopper-Pearson: 20 of 20 is [0.8316, 1].
+    found = estimate([value] * 20, span=UNIT)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def test_a_sample_that_shows_both_ends_has_the_plain_bootstrap():
+    values = [0.0, 0.0, 1.0] * 7
+    assert estimate(values, span=UNIT) == estimate(values)
+
+
+def test_one_win_and_no_loss_is_not_shown_to_be_no_loss():
+    found = paired([1.0] + [0.0] * 47, [0.0] * 48, span=BOTH_WAYS)
+    assert (found.better, found.worse, found.p_value) == (1, 0, 1.0)
+    # Up to 7.4 % of all questions may be losses that 48 questions do not show.
+    assert found.low == pytest.approx(1 / 48 - 0.0740 * (1 + 1 / 48), abs=1e-3)
+    assert found.high == pytest.approx(paired([1.0] + [0.0] * 47, [0.0] * 48).high, abs=0.08)
+
+
 def test_mean_of_nothing_is_not_a_number():
     found = estimate([])
     assert found.n == 0
@@ -79,13 +99,22 @@ def test_paired_difference_of_worked_example():
     found = paired([1] * 8, [0] * 5 + [1] * 3)
     assert (found.mean, found.n) == (0.625, 8)
     assert found.p_value == pytest.approx(2 * 0.5**5)
-    # Spread of five ones and three zeros: sqrt(0.625 · 0.375 · 8 / 7).
-    assert found.detectable == pytest.approx(2.8016 * math.sqrt(0.625 * 0.375 * 8 / 7) / math.sqrt(8))
+    # p < 0.05 takes six of eight, all one way: four times out of five where 81.1 % of all questions differ so.
+    share = found.detectable
+    assert sum(math.comb(8, k) * share**k * (1 - share) ** (8 - k) for k in (6, 7, 8)) == pytest.approx(0.8)
+
+
+def test_the_detectable_difference_of_many_differing_questions_is_by_the_spread():
+    found = paired([1.0] * 300 + [0.0] * 300, [0.0] * 300 + [1.0] * 300)
+    assert found.detectable == pytest.approx(2.8016 * math.sqrt(600 / 599) / math.sqrt(600), rel=1e-4)
 
 
 def test_equal_systems_differ_by_nothing():
     found = paired([0.3, 0.7, 1.0], [0.3, 0.7, 1.0])
     assert (found.mean, found.low, found.high, found.p_value, found.detectable) == (0, 0, 0, 1, 0)
+    found = paired([0.3] * 50, [0.3] * 50, span=BOTH_WAYS)
+    assert (found.mean, found.low, found.high) == (0, pytest.approx(-0.0711, abs=1e-4), pytest.approx(0.0711, abs=1e-4))
+    assert found.detectable == pytest.approx(0.153, abs=1e-3)
 
 
 def test_rounding_is_no_difference():
