@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -95,6 +96,26 @@ def test_sample_as_a_program(candidates: Path, tmp_path: Path) -> None:
         assert len(rollouts) == 8
         assert not any(rollout.get("error") for rollout in rollouts)
         assert len({rollout["raw"] for rollout in rollouts}) > 1
+
+
+def test_ctrl_c_reaches_the_program_alone_and_the_chunk_in_hand_is_kept(candidates: Path, tmp_path: Path) -> None:
+    """A terminal sends it to every process of the group, those of vLLM among them."""
+    output, log = tmp_path / "sampled.jsonl", tmp_path / "log"
+    command = ["sample", candidates, "-o", output, "--engine", "vllm", *OPTIONS, "--rollouts", 8, "--chunk", 1]
+    program = [sys.executable, "-m", "dynamicrag_cli", *map(str, command)]
+    with log.open("w") as stderr:
+        process = subprocess.Popen(program, stderr=stderr, start_new_session=True)
+        partial = output.with_name(output.name + ".partial")
+        while process.poll() is None and not (partial.exists() and partial.read_bytes().count(b"\n") > 1):
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait() == 130, log.read_text()
+    assert "finishing the chunk in hand" in log.read_text()
+    assert not any(rollout.get("error") for line in lines(partial)[1:] for rollout in line["rollouts"])
+    assert len(lines(partial)[1:]) == 2
+    again = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert (again.returncode, "going on after 2 records" in again.stderr) == (0, True), again.stderr
+    assert [record["id"] for record in lines(output)] == [record["id"] for record in lines(candidates)]
 
 
 def alive(group: int) -> bool:

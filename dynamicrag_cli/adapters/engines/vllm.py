@@ -4,7 +4,10 @@ import gc
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
 import torch
@@ -45,6 +48,17 @@ def _on_cpu(settings: EngineSettings) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes started within do not hear Ctrl-C, which a terminal sends to all of them: the chunk in hand is finished first."""
+    ensure_running()  # The tracker unblocks it when it is started.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class VllmEngine:
     """vLLM in this process. Prompts are rendered by the model's own chat template and submitted as tokens."""
 
@@ -57,17 +71,18 @@ class VllmEngine:
             remote["tokenizer_revision"] = remote["revision"]
         place = {"dtype": settings.dtype or "auto"} if torch.cuda.is_available() else _on_cpu(settings)
         try:
-            self.llm = LLM(
-                model=model,
-                max_model_len=settings.max_model_len,
-                tensor_parallel_size=settings.gpus,
-                gpu_memory_utilization=_MEMORY * settings.memory_share,
-                enable_prefix_caching=True,
-                # By name: vLLM loads it in its engine process.
-                logits_processors=[PROCESSOR],
-                **place,
-                **remote,
-            )
+            with _deaf_to_ctrl_c():
+                self.llm = LLM(
+                    model=model,
+                    max_model_len=settings.max_model_len,
+                    tensor_parallel_size=settings.gpus,
+                    gpu_memory_utilization=_MEMORY * settings.memory_share,
+                    enable_prefix_caching=True,
+                    # By name: vLLM loads it in its engine process.
+                    logits_processors=[PROCESSOR],
+                    **place,
+                    **remote,
+                )
         except (OSError, RuntimeError, ValueError) as error:
             raise EngineError(f"vLLM cannot load {model!r}: {error}") from error
         self.tokenizer = self.llm.get_tokenizer()

@@ -4,6 +4,7 @@ import importlib
 import math
 import os
 import shutil
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ class Llm:
             raise ValueError("no such model")
         self.settings, self.submitted = settings, []
         self.ended: list[bool] = []
+        self.deaf = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         core = SimpleNamespace(shutdown=lambda: self.ended.append(True))
         context = SimpleNamespace(max_model_len=settings["max_model_len"] or 100)
         context.try_get_generation_config = lambda: {"eos_token_id": [0, 2]}
@@ -142,6 +144,12 @@ def test_what_is_set_for_the_cpu_is_kept(engine, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("VLLM_CPU_NUM_OF_RESERVED_CPU", "1")
     engine()
     assert os.environ["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "1"
+
+
+def test_vllms_processes_do_not_hear_ctrl_c_and_this_one_does(engine) -> None:
+    """They inherit what is blocked while they are started; else the chunk in hand would be lost."""
+    assert signal.SIGINT in engine().llm.deaf
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_process_that_dies_is_an_engine_error(engine, monkeypatch: pytest.MonkeyPatch) -> None:
