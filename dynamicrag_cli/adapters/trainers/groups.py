@@ -1,6 +1,7 @@
 """Training data in groups: all examples of a question in one optimiser step, lesson by lesson."""
 
 import json
+from collections import deque
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def write_groups(data: Path, datasets: list[str], folder: Path, bad: Bad, *, ran
     """One training file in which the examples of a question follow one another: by lesson, at random within a lesson.
 
     Raises:
-        UsageError: A step of `per_step` examples does not hold a question's group.
+        UsageError: A step of `per_step` examples does not hold whole groups of the largest size.
     """
     groups: dict[str, list[bytes]] = {}
     lessons: dict[str, int] = {}
@@ -60,12 +61,31 @@ def write_groups(data: Path, datasets: list[str], folder: Path, bad: Bad, *, ran
             groups.setdefault(question, []).append(line)
     folder.mkdir(exist_ok=True)
     largest = max(map(len, groups.values()))
-    if largest != per_step:
+    if per_step % largest:
         raise UsageError(
-            f"--in-groups puts a question into one step: its largest group has {largest} examples, but --batch-size times "
-            f"--accumulation (times --gpus) is {per_step}; set --accumulation so that they are equal"
+            f"--in-groups puts whole questions into a step: the largest has {largest} examples, but --batch-size times "
+            f"--accumulation (times --gpus) is {per_step}; set --accumulation so that it is {largest} or a multiple"
         )
-    # The few smaller groups come last, so that they shift no other across a step.
-    names = sorted(groups, key=lambda name: (len(groups[name]) < largest, lessons[name], unit_hash("group", seed, name)))
-    (folder / f"{GROUPED}.jsonl").write_bytes(b"".join(line for name in names for line in groups[name]))
+    names = sorted(groups, key=lambda name: (lessons[name], unit_hash("group", seed, name)))
+    order = [names[place] for place in _packed([len(groups[name]) for name in names], per_step)]
+    (folder / f"{GROUPED}.jsonl").write_bytes(b"".join(line for name in order for line in groups[name]))
     (folder / "dataset_info.json").write_text(json.dumps(dataset_info([GROUPED], ranking=ranking)), encoding="utf-8")
+
+
+def _packed(sizes: list[int], per_step: int) -> list[int]:
+    """Places of the groups in an order in which the border of a step cuts none: each step takes the next ones that fit.
+
+    Steps that could not be filled (two examples of three, because the answer is missing) come last.
+    """
+    queues: dict[int, deque[int]] = {}
+    for place, size in enumerate(sizes):
+        queues.setdefault(size, deque()).append(place)
+    full, rest = list[int](), list[int]()
+    while any(queues.values()):
+        step, room = list[int](), per_step
+        while fitting := [size for size, queue in queues.items() if queue and size <= room]:
+            size = min(fitting, key=lambda size: queues[size][0])
+            step.append(queues[size].popleft())
+            room -= size
+        (rest if room else full).extend(step)
+    return full + rest

@@ -43,6 +43,22 @@ def test_the_order_is_the_seeds(tmp_path: Path) -> None:
     assert grouped(tmp_path, seed=1) != grouped(tmp_path)
 
 
+def test_a_step_of_several_questions_cuts_none_and_takes_short_ones_where_they_fit(tmp_path: Path) -> None:
+    """Of nine questions all have one order and six an answer: sizes 2 and 1, four examples a step."""
+    orders, answers = [{"id": f"{name}#0"} for name in NAMES], [{"id": name} for name in NAMES[3:]]
+    for stem, rows in (("reranker_bc", orders), ("generator_sft", answers)):
+        (tmp_path / f"{stem}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = ["reranker_bc", "generator_sft"]
+    write_groups(tmp_path, data, tmp_path / "out", NOTHING, ranking=False, seed=0, per_step=4)
+    order = [json.loads(line)["id"] for line in (tmp_path / f"out/{GROUPED}.jsonl").read_text().splitlines()]
+    assert sorted(order) == sorted([row["id"] for row in orders + answers])
+    steps = [order[start : start + 4] for start in range(0, len(order), 4)]
+    assert [len(step) for step in steps] == [4, 4, 4, 3]
+    for name in NAMES[3:]:
+        (step,) = [step for step in steps if name in step]
+        assert f"{name}#0" in step
+
+
 def test_a_step_that_does_not_hold_a_group_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="set --accumulation"):
         grouped(tmp_path, per_step=4)
