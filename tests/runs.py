@@ -74,7 +74,10 @@ def contender(name: str, family: str = "fixed", answer: float = 0.5, passages: f
         "family": family,
         "answer": score(answer, answer - 0.1, answer + 0.1),
         "none_share": 0.25,
+        "none_answered": 0.5,
+        "none_justified": None,
         "calls": 1.5,
+        "on_front_by_reader_tokens": False,
     }
     row |= {"passages": score(passages, 0, 3), "reader_tokens": score(60 * passages, 0, 200), "on_front_by_passages": True}
     return {**row, "seconds": None, **changes}
@@ -82,5 +85,15 @@ def contender(name: str, family: str = "fixed", answer: float = 0.5, passages: f
 
 def study(*contenders: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """A study in a report."""
-    oracle = {"answer": score(0.75, 0.7, 0.8), "passages": score(1.25, 1, 2)}
-    return {"systems": list(contenders), "oracle_k": oracle, "conclusion": {"sentence": "Nothing can be concluded."}, **changes}
+    oracle = {"answer": score(0.75, 0.7, 0.8), "passages": score(1.25, 1, 2), "over": ["top-1"], "best_fixed": "top-1"}
+    names = [one.get("system") for one in contenders]
+    made = {
+        "systems": list(contenders),
+        "oracle_k": {**oracle, "gain": score(0.25, 0.125, 0.375)},
+        "difficulty": {"never": 2, "10": 3, "2": 4},
+        "k_by_difficulty": {name: {"2": {"0": 0.5, "3": 0.5}, "never": {"1": 1.0}} for name in names},
+        "k_by_dataset": {name: {"qa": {"1": 1.0}} for name in names},
+        "order": [],
+        "conclusion": {"sentence": "Nothing can be concluded."},
+    }
+    return {**made, **changes}

@@ -9,16 +9,31 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from dynamicrag_cli.core.runs import Score, StageFacts, SystemResults, amount, flow
 from dynamicrag_cli.core.study_results import FAMILIES, StudyResults
 
 # Colours that stand for the page's, and are replaced when the picture is done.
-_INK, _MUTED, _GRID, _MAIN, _SECOND, _BAD = (f"#01020{number}" for number in range(1, 7))
-_VARIABLES = {_INK: "ink", _MUTED: "muted", _GRID: "grid", _MAIN: "main", _SECOND: "second", _BAD: "bad"}
+_INK, _MUTED, _GRID, _MAIN, _SECOND, _BAD, _GOOD, _CARD = (f"#01020{number}" for number in range(1, 9))
+_VARIABLES = {
+    _INK: "ink",
+    _MUTED: "muted",
+    _GRID: "grid",
+    _MAIN: "main",
+    _SECOND: "second",
+    _BAD: "bad",
+    _GOOD: "good",
+    _CARD: "card",
+}
+# The kinds of systems have the same colour in every picture.
+_COLOURS = {FAMILIES["fixed"]: _MAIN, FAMILIES["dynamic"]: _SECOND, FAMILIES["ceiling"]: _GOOD, FAMILIES["order"]: _MUTED}
 _WIDTH = 5.4
 _ROW = 0.3
+_LEGEND = 0.25
+# Of a label beside a point, in points: the width of a letter, and its height.
+_LETTER, _LINE = 4.6, 10
 _LABEL = 26
 # Any: the names of all settings are a type of their own.
 _SETTINGS: Any = {
@@ -48,19 +63,21 @@ _SETTINGS: Any = {
 }
 
 
-def intervals(rows: Sequence[tuple[str, Score]]) -> str:
-    """A point with its interval per row, in percent."""
+def intervals(rows: Sequence[tuple[str, Score]], families: Mapping[str, str]) -> str:
+    """A point with its interval per row, in percent; coloured by kind of system where `families` tells it."""
 
     def paint(figure: Figure) -> None:
         axes = _rows(figure.subplots(), [name for name, _ in rows])
-        for place, (_, score) in enumerate(rows):
+        for place, (name, score) in enumerate(rows):
             low, mean, high = (100 * value for value in (score.low, score.mean, score.high))
-            axes.plot([low, high], [place, place], color=_MAIN, linewidth=2.5, alpha=0.45, solid_capstyle="round")
-            axes.plot(mean, place, "o", color=_MAIN, markersize=6)
+            colour = _COLOURS.get(families.get(name, ""), _MAIN)
+            axes.plot([low, high], [place, place], color=colour, linewidth=2.5, alpha=0.45, solid_capstyle="round")
+            axes.plot(mean, place, "o", color=colour, markersize=6)
+        _legend(figure, [families[name] for name, _ in rows if name in families])
         axes.set_xlim(-2, 102)
         axes.set_xlabel("percent, with 95 % interval")
 
-    return _drawn(_ROW * len(rows) + 0.6, paint)
+    return _drawn(_ROW * len(rows) + 0.6 + _LEGEND * bool(families), paint)
 
 
 def accuracy_by_passages(systems: Sequence[SystemResults]) -> str:
@@ -72,13 +89,15 @@ def accuracy_by_passages(systems: Sequence[SystemResults]) -> str:
             score, passages = system.scores["headline"], system.passages or 0.0
             axes.plot([passages] * 2, [100 * score.low, 100 * score.high], color=_MAIN, linewidth=2, alpha=0.3)
             axes.plot(passages, 100 * score.mean, "o", color=_MAIN, markersize=6)
-        _label_points(axes, [(system.passages or 0.0, 100 * system.scores["headline"].mean, system.name) for system in systems])
         axes.margins(x=0.12)
         # Round the scores there are, but never so close that nothing looks like a difference.
         low, high = min(system.scores["headline"].low for system in systems), max(s.scores["headline"].high for s in systems)
         axes.set_ylim(max(100 * low - 5, -3), min(max(100 * high, 100 * low + 10) + 5, 103))
         axes.set_xlabel("passages read per question")
         axes.set_ylabel("answer, percent")
+        _label_points(
+            figure, axes, [(system.passages or 0.0, 100 * system.scores["headline"].mean, system.name) for system in systems]
+        )
 
     return _drawn(3.2, paint)
 
@@ -90,57 +109,97 @@ def trade(study: StudyResults, cost: str) -> str:
         axes: Axes = figure.subplots()
         shown = [(one, float(getattr(one, cost))) for one in study.contenders if getattr(one, cost) is not None]
         for one, place in shown:
-            colour = _SECOND if one.family == FAMILIES["dynamic"] else _MAIN
+            colour = _COLOURS[one.family]
             axes.plot([place] * 2, [100 * one.answer.low, 100 * one.answer.high], color=colour, linewidth=2, alpha=0.3)
             axes.plot(place, 100 * one.answer.mean, "o", color=colour, markersize=6)
         points = [(place, 100 * one.answer.mean, one.name) for one, place in shown]
-        if cost == "passages":
-            front = sorted((place, 100 * one.answer.mean) for one, place in shown if one.leads)
-            axes.step([x for x, _ in front], [y for _, y in front], where="post", color=_MUTED, linewidth=1, linestyle=":")
-            if study.oracle:
-                answer, place = study.oracle
-                axes.plot(place, 100 * answer.mean, "D", color=_MUTED, markersize=6, fillstyle="none")
-                points.append((place, 100 * answer.mean, "oracle k"))
-        _label_points(axes, points)
+        front = sorted((place, 100 * one.answer.mean) for one, place in shown if cost in one.leads)
+        axes.step([x for x, _ in front], [y for _, y in front], where="post", color=_MUTED, linewidth=1, linestyle=":")
+        if cost == "passages" and study.oracle:
+            answer, place = study.oracle
+            axes.plot(place, 100 * answer.mean, "D", color=_MUTED, markersize=6, fillstyle="none")
+            points.append((place, 100 * answer.mean, "oracle k"))
         axes.margins(x=0.12)
         axes.set_ylim(bottom=min(-3, *(100 * one.answer.low for one, _ in shown)))
-        axes.set_xlabel(f"{cost} read per question; dynamic k in the second colour")
-        axes.set_ylabel("answer, percent")
+        axes.set_xlabel("passages read per question" if cost == "passages" else "prompt tokens of the reader per question")
+        axes.set_ylabel("answer, percent, with 95 % interval")
+        _legend(figure, [one.family for one, _ in shown], Line2D([], [], color=_MUTED, linestyle=":", label="Pareto front"))
+        _label_points(figure, axes, points)
 
-    return _drawn(3.2, paint)
+    return _drawn(3.6, paint)
 
 
-def _label_points(axes: Axes, points: list[tuple[float, float, str]]) -> None:
-    """Names beside points; points at one place share a label."""
-    merged: list[tuple[float, float, list[str]]] = []
-    span = max((x for x, _, _ in points), default=1) or 1
-    for x, y, name in sorted(points):
-        near = next((row for row in merged if abs(row[0] - x) < 0.03 * span and abs(row[1] - y) < 2), None)
-        if near:
-            near[2].append(name)
-        else:
-            merged.append((x, y, [name]))
-    for x, y, names in merged:
-        axes.annotate(_short(", ".join(names)), (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+def _legend(figure: Figure, families: Sequence[str], *more: Line2D) -> None:
+    """What the colours mean, above the picture; nothing where systems have no kind."""
+    dots = [Line2D([], [], color=c, marker="o", linestyle="", label=name) for name, c in _COLOURS.items() if name in families]
+    if dots:
+        handles = [*dots, *more]
+        figure.legend(
+            handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8, handletextpad=0.3, columnspacing=1.2
+        )
+
+
+def _label_points(figure: Figure, axes: Axes, points: list[tuple[float, float, str]]) -> None:
+    """Names beside points, right or left of them, higher or lower where that is taken; points at one place share a label."""
+    merged: dict[tuple[float, float], list[str]] = {}
+    for x, y, name in points:
+        merged.setdefault((x, y), []).append(name)
+    figure.draw_without_rendering()
+    scale = 72 / figure.dpi
+    centres = {point: tuple(scale * axes.transData.transform(point)) for point in merged}
+    inside = [scale * edge for edge in (axes.get_window_extent().x0, axes.get_window_extent().x1)]
+    # Left, low, right, high in points; the markers stand already.
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in centres.values()]
+    for point in sorted(merged, reverse=True):
+        text, (x, y) = _short(", ".join(merged[point])), centres[point]
+        width = _LETTER * len(text)
+        sides = [side for side in (6, -6 - width) if inside[0] < x + side and x + side + width < inside[1] + 8] or [6]
+        tries = [(side, step * sign) for step in range(0, 120, 2) for side in sides for sign in (1, -1)]
+        boxes = {(side, up): (x + side, y + up - 4, x + side + width, y + up + _LINE - 4) for side, up in tries}
+        side, up = next((place for place, box in boxes.items() if not _meets(box, taken)), tries[0])
+        taken.append(boxes[side, up])
+        line = {"arrowstyle": "-", "color": _MUTED, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3} if abs(up) > _LINE else None
+        ground = {"facecolor": _CARD, "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
+        axes.annotate(text, point, xytext=(side, up - 3), textcoords="offset points", fontsize=8, arrowprops=line, bbox=ground)
+
+
+def _meets(box: tuple[float, float, float, float], others: Sequence[tuple[float, float, float, float]]) -> bool:
+    """Whether the box (left, low, right, high) lies over one of the others."""
+    return any(box[0] < right and left < box[2] and box[1] < high and low < box[3] for left, low, right, high in others)
 
 
 def sizes(titles: Sequence[str], shares: Mapping[str, Sequence[float]]) -> str:
     """One row per system, one cell per number of chosen passages; the darker, the more selections."""
+    rows = {name: [(share, f"{100 * share:.0f}" if share >= 0.005 else "") for share in row] for name, row in shares.items()}
+    return _cells(titles, rows, "passages chosen; percent of the system's selections")
+
+
+def means(study: StudyResults) -> str:
+    """One row per system that chooses, one cell per group of questions; the darker, the more passages are read."""
+    chosen = [one.name for one in study.contenders if one.family == FAMILIES["dynamic"]] or list(study.mean_k)
+    most = max((k for name in chosen for k in study.mean_k[name] if k), default=1.0)
+    rows = {name: [(0.0, "") if k is None else (k / most, f"{k:.1f}") for k in study.mean_k[name]] for name in chosen}
+    return _cells(
+        [_short(title) for title in study.groups], rows, "questions by passages needed and data set; mean passages read"
+    )
+
+
+def _cells(titles: Sequence[str], rows: Mapping[str, Sequence[tuple[float, str]]], xlabel: str) -> str:
+    """A table in shades: a share of the darkest and a text per cell."""
 
     def paint(figure: Figure) -> None:
-        axes = _rows(figure.subplots(), list(shares))
+        axes = _rows(figure.subplots(), list(rows))
         axes.grid(visible=False)
-        for row, values in enumerate(shares.values()):
-            for column, share in enumerate(values):
+        for row, values in enumerate(rows.values()):
+            for column, (share, text) in enumerate(values):
                 alpha = 0.06 + 0.6 * share
                 axes.add_patch(Rectangle((column - 0.47, row - 0.44), 0.94, 0.88, color=_MAIN, alpha=alpha, linewidth=0))
-                if share >= 0.005:
-                    axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8)
+                axes.text(column, row, text, ha="center", va="center", fontsize=8)
         axes.set_xlim(-0.6, len(titles) - 0.4)
         axes.set_xticks(range(len(titles)), titles)
-        axes.set_xlabel("passages chosen; percent of the system's selections")
+        axes.set_xlabel(xlabel)
 
-    return _drawn(_ROW * len(shares) + 0.6, paint)
+    return _drawn(_ROW * len(rows) + 0.7, paint)
 
 
 def loss(points: Sequence[tuple[float, float]]) -> str:
@@ -176,8 +235,9 @@ def terms(values: Mapping[str, Sequence[float]]) -> str:
             axes.locator_params(axis="both", nbins=4)
             axes.grid(visible=False, axis="x")
             axes.tick_params(labelcolor=_MUTED)
+        figure.supxlabel("value; height: number of rollouts", fontsize=9, color=_MUTED)
 
-    return _drawn(1.5 * rows, paint)
+    return _drawn(1.5 * rows + 0.2, paint)
 
 
 def funnel(stages: Sequence[StageFacts]) -> str:
@@ -196,7 +256,7 @@ def funnel(stages: Sequence[StageFacts]) -> str:
         axes.set_xlim(left=0)
         axes.set_xlabel("records: in (pale), out, rejected (red)")
 
-    return _drawn(0.36 * len(stages) + 0.6, paint)
+    return _drawn(_ROW * len(stages) + 0.6, paint)
 
 
 def costs(stages: Sequence[StageFacts]) -> str:
@@ -210,7 +270,9 @@ def costs(stages: Sequence[StageFacts]) -> str:
             (right, "peak memory, MiB", [stage.memory for stage in stages]),
         ):
             for row, value in enumerate(values):
-                if value:
+                if not value:
+                    axes.annotate("–", (0, row), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+                else:
                     axes.barh(row, value, height=0.55, color=_MAIN)
                     axes.annotate(amount(value), (value, row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
             # From below the smallest value to well above the largest, for its label.
@@ -218,11 +280,11 @@ def costs(stages: Sequence[StageFacts]) -> str:
             axes.set_xscale("log")
             axes.set_xlim(min(known) / 2, max(known) * (max(known) / min(known)) ** 0.5 * 2)
             axes.set_title(title, loc="left")
-            axes.tick_params(axis="x", which="both", labelbottom=False)
+            axes.tick_params(axis="x", which="both", length=0, labelbottom=False)
+            axes.set_xlabel("logarithmic")
             axes.grid(visible=False)
-        right.grid(visible=False)
 
-    return _drawn(_ROW * len(stages) + 0.5, paint)
+    return _drawn(_ROW * len(stages) + 0.6, paint)
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> Axes:
@@ -235,7 +297,7 @@ def _rows(axes: Axes, names: Sequence[str]) -> Axes:
 
 def _short(name: str) -> str:
     # What no font and no XML has: control characters.
-    name = re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", " ", name)
+    name = re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", " ", name)
     return name if len(name) <= _LABEL else f"{name[: _LABEL - 1]}…"
 
 

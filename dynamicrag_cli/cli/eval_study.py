@@ -11,7 +11,7 @@ from dynamicrag_cli.adapters.files.manifest import read_manifest
 from dynamicrag_cli.cli.console import say, show_table
 from dynamicrag_cli.cli.eval_files import Source
 from dynamicrag_cli.cli.eval_tables import percent, plain_table, with_interval
-from dynamicrag_cli.core.study_results import FAMILIES
+from dynamicrag_cli.core.study_results import FAMILIES, sentences
 
 
 def manifests_of(sources: Sequence[Source]) -> dict[str, dict[str, Any]]:
@@ -61,7 +61,7 @@ def show_study(made: dict[str, Any]) -> None:
         say("")
         show_table(_orders(made["order"]))
     say("")
-    for line in _sentences(made):
+    for line in sentences(made):
         say(line)
 
 
@@ -118,19 +118,3 @@ def _orders(orders: Sequence[dict[str, Any]]) -> Table:
             f"{found['difference']['p_value']:.4f}",
         )
     return table
-
-
-def _sentences(made: dict[str, Any]) -> list[str]:
-    told = []
-    readers = made.get("readers") or {}
-    if len(readers) > 1:
-        groups = "; ".join(", ".join(names) for names in readers.values())
-        told.append(f"The files were answered by {len(readers)} different readers ({groups}): differences may be theirs.")
-    oracle = made["oracle_k"]
-    if oracle is not None:
-        told.append(
-            f"A perfect choice among {', '.join(oracle['over'])} would answer {percent(oracle['answer']['mean'])},"
-            f" {with_interval(oracle['gain'], signed=True)} points above {oracle['best_fixed']}, with"
-            f" {oracle['passages']['mean']:.2f} passages: no choice among these can win more."
-        )
-    return [*told, made["conclusion"]["sentence"]]

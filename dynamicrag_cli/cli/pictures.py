@@ -24,7 +24,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page."""
+    """A part of the page; the first of its words is its conclusion."""
 
     name: str
     title: str
@@ -36,12 +36,12 @@ class Section:
 def page(run: RunFolder, browser: Browser, title: str, version: str) -> str:
     """The whole page as HTML."""
     document = browser.document()
-    sections = [_results(run, browser), *_study(run.study), _training(run.stages, browser), _stages(run.stages)]
+    sections = [*_study(run.study, browser), _results(run, browser), _training(run.stages, browser), _stages(run.stages)]
     slots = {
         "title": title,
         "version": version,
         "missing": run.missing,
-        "sections": sections,
+        "sections": [section for section in sections if section.words or section.tables or section.pictures],
         "n_questions": len(document["questions"]),
         "limits": _limits(document["limits"]),
     }
@@ -55,31 +55,41 @@ def _picture(title: str, alt: str, svg: str) -> Picture:
 def _results(run: RunFolder, browser: Browser) -> Section:
     section, systems = Section("results", "Results"), run.systems
     if systems:
-        section.tables.extend(table for table in (summary.results(systems), summary.by_dataset(systems)) if table)
+        found = (summary.results(systems), summary.metrics(systems), summary.by_dataset(systems))
+        section.tables.extend(table for table in found if table)
+    families = run.study.families if run.study else {}
     for metric, title in (("headline", "Answer score"), ("selection_f1", "Selection F1 against gold passages")):
         rows: list[tuple[str, Score]] = [(system.name, system.scores[metric]) for system in systems if metric in system.scores]
         if rows:
-            section.pictures.append(_picture(title, summary.said(rows), plots.intervals(rows)))
+            section.pictures.append(_picture(title, summary.said(rows), plots.intervals(rows, families)))
     placed = [system for system in systems if "headline" in system.scores and system.passages is not None]
     # A study draws the same with more in it.
     if placed and run.study is None:
         words = "; ".join(f"{system.name} reads {system.passages or 0:.2f}" for system in placed)
         section.pictures.append(_picture("Answer score against passages read", words, plots.accuracy_by_passages(placed)))
-    if browser.chosen_sizes:
-        titles, shares = summary.size_shares(browser.chosen_sizes)
-        words = "; ".join(
-            f"{name}: " + ", ".join(f"{title} in {100 * share:.0f} %" for title, share in zip(titles, row, strict=True) if share)
-            for name, row in shares.items()
-        )
-        section.pictures.append(_picture("How many passages were chosen", words, plots.sizes(titles, shares)))
+    if run.study is None:
+        section.pictures.extend(_sizes(browser))
     return section
 
 
-def _study(study: StudyResults | None) -> list[Section]:
+def _sizes(browser: Browser) -> list[Picture]:
+    """How many passages the systems chose; nothing where none chose."""
+    if not browser.chosen_sizes:
+        return []
+    titles, shares = summary.size_shares(browser.chosen_sizes)
+    words = "; ".join(
+        f"{name}: " + ", ".join(f"{title} in {100 * share:.0f} %" for title, share in zip(titles, row, strict=True) if share)
+        for name, row in shares.items()
+    )
+    return [_picture("How many passages were chosen", words, plots.sizes(titles, shares))]
+
+
+def _study(study: StudyResults | None, browser: Browser) -> list[Section]:
     """What a study of selectors found, its conclusion first."""
     if study is None:
         return []
-    section = Section("study", "Is dynamic k worth it?", words=[study.sentence], tables=[summary.study(study)])
+    tables = [table for table in (summary.study(study), summary.orders(study)) if table]
+    section = Section("study", "Is dynamic k worth it?", study.sentences[::-1], tables)
     placed = "; ".join(f"{one.name} {100 * one.answer.mean:.1f} with {one.passages:.2f}" for one in study.contenders)
     section.pictures.append(_picture("Answer score against passages read", placed, plots.trade(study, "passages")))
     if any(one.tokens is not None for one in study.contenders):
@@ -87,6 +97,14 @@ def _study(study: StudyResults | None) -> list[Section]:
             f"{one.name} {100 * one.answer.mean:.1f} with {one.tokens:.0f}" for one in study.contenders if one.tokens is not None
         )
         section.pictures.append(_picture("Answer score against the reader's prompt tokens", placed, plots.trade(study, "tokens")))
+    if study.groups:
+        titles = [title.replace("\n", ", ") for title in study.groups]
+        words = "; ".join(
+            f"{name}: " + ", ".join(f"{k:.2f} ({title})" for title, k in zip(titles, row, strict=True) if k is not None)
+            for name, row in study.mean_k.items()
+        )
+        section.pictures.append(_picture("Passages read where more or fewer are needed", words, plots.means(study)))
+    section.pictures.extend(_sizes(browser))
     return [section]
 
 
@@ -119,7 +137,7 @@ def _stages(stages: list[StageFacts]) -> Section:
             f"{stage.name} {amount(stage.seconds or 0)} s" + (f", {amount(stage.memory)} MiB" if stage.memory else "")
             for stage in timed
         )
-        section.pictures.append(_picture("Seconds and memory per stage", words, plots.costs(timed)))
+        section.pictures.append(_picture("Seconds and memory per stage", words, plots.costs(stages)))
     return section
 
 

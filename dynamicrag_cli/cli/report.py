@@ -47,7 +47,8 @@ def report(
         _write(output, page(run, browser, _title(run_dir), __version__))
         say(f"report: {output} ({output.stat().st_size / 1e6:.1f} MB); open it in a browser")
     if run.study and output is None:
-        say(run.study.sentence)
+        for sentence in run.study.sentences:
+            say(sentence)
     for line in run.missing:
         say(f"missing: {line}")
 

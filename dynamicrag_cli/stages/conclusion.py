@@ -53,6 +53,7 @@ def _against(row: Row, fixed: Row, keys: Sequence[str], seed: int, level: float)
         "passages": asdict(passages),
         "mean_passages": sum(map(row.passages, keys)) / len(keys),
         "fixed_mean_passages": sum(map(fixed.passages, keys)) / len(keys),
+        "one_k": len({row.passages(key) for key in keys}) == 1,
     }
 
 
@@ -71,6 +72,8 @@ def _sentence(kind: str, found: dict[str, Any], compared: Sequence[dict[str, Any
     ends = f"[{100 * answer['low']:+.1f}, {100 * answer['high']:+.1f}]"
     points = f"{100 * answer['mean']:+.1f} points {ends}, p {answer['p_value']:.2g}"
     read = f"{found['mean_passages']:.2f} passages instead of {found['fixed_mean_passages']:.2f}"
+    if found["one_k"]:
+        read += " (always the same number: the difference is in which passages, not in how many)"
     ours, theirs, n = found["system"], found["fixed"], answer["n"]
     wide = f" (interval widened for {n_dynamic} dynamic selectors)" if n_dynamic > 1 else ""
     others = f"; {', '.join(worse)} {'answers' if len(worse) == 1 else 'answer'} worse" if worse else ""
@@ -81,8 +84,8 @@ def _sentence(kind: str, found: dict[str, Any], compared: Sequence[dict[str, Any
         )
     if kind == "cheaper":
         return (
-            f"Dynamic k saves reading on these {n} questions: {ours} reads {read} of the best fixed k, {theirs}, and answers no"
-            f" more than {100 * MARGIN:.0f} points worse: {points}{wide}{others}."
+            f"Dynamic k saves reading on these {n} questions: {ours}, against the best fixed k, {theirs}, reads {read}"
+            f" and answers no more than {100 * MARGIN:.0f} points worse: {points}{wide}{others}."
         )
     if kind == "worse":
         return (

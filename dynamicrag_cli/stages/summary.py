@@ -7,28 +7,35 @@ from dataclasses import dataclass
 from dynamicrag_cli.core.runs import SHARES, TITLES, Score, StageFacts, SystemResults, amount, metric_order
 from dynamicrag_cli.core.study_results import StudyResults
 
-_WITH_INTERVAL = ("headline", "selection_f1")
+_FIRST = ("headline", "selection_f1")
 _DASH = "–"
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table for people; the first cell of a row names it, and the first `n_words` columns hold words, not numbers."""
+    """A table for people.
+
+    Attributes:
+        rows: The first cell of a row names it.
+        n_words: So many columns, from the first, hold words, not numbers.
+        folded: It is shown only where it is asked for.
+    """
 
     title: str
     head: list[str]
     rows: list[list[str]]
     note: str = ""
     n_words: int = 1
+    folded: bool = False
 
 
 def results(systems: Sequence[SystemResults]) -> TextTable:
-    """One row per system: every metric, passages and tokens read, and the shares of what went wrong."""
-    metrics = metric_order(systems)
+    """One row per system: what counts most, passages and tokens read, and the shares of what went wrong."""
+    metrics = [name for name in metric_order(systems) if name in _FIRST]
     rows = [
         [
             system.name,
-            *(_score(system.scores.get(name), interval=name in _WITH_INTERVAL) for name in metrics),
+            *(_score(system.scores.get(name)) for name in metrics),
             _number(system.passages, 2),
             _number(system.tokens, 0),
             *(_percent(system.shares[name]) for name in SHARES),
@@ -43,15 +50,20 @@ def results(systems: Sequence[SystemResults]) -> TextTable:
     return TextTable("Systems", head, rows, f"{note} A question without a usable prediction counts as a failure.")
 
 
+def metrics(systems: Sequence[SystemResults]) -> TextTable | None:
+    """All other metrics of the systems; None where there are none."""
+    names = [name for name in metric_order(systems) if name not in _FIRST]
+    rows = [[system.name, *(_score(system.scores.get(name)) for name in names)] for system in systems]
+    note = "Percent, with 95 % intervals, over the questions that have the metric."
+    return TextTable("Other metrics", ["system", *(TITLES.get(name, name) for name in names)], rows, note) if names else None
+
+
 def by_dataset(systems: Sequence[SystemResults]) -> TextTable | None:
     """The headline score per system and data set; None where there is one data set."""
     names = sorted({name for system in systems for name in system.by_dataset})
     if len(names) < 2:
         return None
-    rows = [
-        [system.name, *(_score(system.by_dataset.get(name, {}).get("headline"), interval=True) for name in names)]
-        for system in systems
-    ]
+    rows = [[system.name, *(_score(system.by_dataset.get(name, {}).get("headline")) for name in names)] for system in systems]
     return TextTable("Answer by data set", ["system", *names], rows, "Headline metric in percent, with 95 % intervals.")
 
 
@@ -79,7 +91,9 @@ def reasons(facts: Sequence[StageFacts]) -> TextTable | None:
         for kind, counts in (("rejected", stage.reasons), ("noted", stage.notes))
         for text, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
-    return TextTable("Rejects and notes", ["stage", "", "reason", "records"], rows, n_words=3) if rows else None
+    folded = not any(stage.reasons for stage in facts)
+    title = "Notes" if folded else "Rejects and notes"
+    return TextTable(title, ["stage", "", "reason", "records"], rows, n_words=3, folded=folded) if rows else None
 
 
 def study(found: StudyResults) -> TextTable:
@@ -88,10 +102,11 @@ def study(found: StudyResults) -> TextTable:
         [
             one.name,
             one.family,
-            _score(one.answer, interval=True) + (" *" if one.leads else ""),
-            _number(one.passages, 2),
-            _number(one.tokens, 0),
+            _score(one.answer),
+            _number(one.passages, 2) + (" *" if "passages" in one.leads else ""),
+            _number(one.tokens, 0) + (" *" if "tokens" in one.leads else ""),
             _percent(one.none_share),
+            " / ".join(map(_percent, one.none_right)) if one.none_share else _DASH,
             _number(one.calls, 1),
             _number(one.seconds, 2),
         ]
@@ -99,22 +114,32 @@ def study(found: StudyResults) -> TextTable:
     ]
     if found.oracle:
         answer, passages = found.oracle
-        rows.append(["oracle k", "upper bound", _score(answer, interval=True), _number(passages, 2), *[_DASH] * 4])
-    head = ["system", "kind", "answer", "passages", "reader tokens", "None", "calls", "s/question"]
-    note = "* on the Pareto front: no other system answers as well with fewer passages. The oracle looks at the answers."
+        rows.append(["oracle k", "upper bound", _score(answer), _number(passages, 2), *[_DASH] * 5])
+    head = ["system", "kind", "answer", "passages", "reader tokens", "None", "None right", "calls", "s/question"]
+    note = (
+        "* on the Pareto front: no other answers as well with fewer passages, or tokens. None right: answered right after None"
+        " / no gold passage to choose. The oracle looks at the answers."
+    )
     return TextTable("Selectors", head, rows, note, n_words=2)
+
+
+def orders(found: StudyResults) -> TextTable | None:
+    """What another order of the same passages changes; None where no system has a partner in another order."""
+    rows = [
+        [name, partner, str(n), _percent(changed), f"{100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"]
+        for name, partner, n, changed, gain in found.orders
+    ]
+    head = ["system", "against", "same passages", "answers changed", "points"]
+    return TextTable("The same passages in another order", head, rows, n_words=2) if rows else None
 
 
 def said(rows: Sequence[tuple[str, Score]]) -> str:
     """Scores in words, for who cannot see the picture."""
-    return "; ".join(f"{name} {_score(score, interval=True)}" for name, score in rows)
+    return "; ".join(f"{name} {_score(score)}" for name, score in rows)
 
 
-def _score(score: Score | None, *, interval: bool) -> str:
-    if score is None:
-        return _DASH
-    mean = f"{100 * score.mean:.1f}"
-    return f"{mean} [{100 * score.low:.0f}, {100 * score.high:.0f}]" if interval else mean
+def _score(score: Score | None) -> str:
+    return _DASH if score is None else f"{100 * score.mean:.1f} [{100 * score.low:.0f}, {100 * score.high:.0f}]"
 
 
 def _number(value: float | None, digits: int) -> str:

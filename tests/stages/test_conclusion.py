@@ -1,5 +1,7 @@
 """The conclusion says what the intervals allow, and no more."""
 
+from dataclasses import replace
+
 import pytest
 
 from dynamicrag_cli.core.selectors import parse_selector
@@ -22,7 +24,12 @@ def row(selector, right, k, name=None):
     [
         (70, 2, "better", "is worth it on these 400 questions: llm answers better than the best fixed k, top-k:3: +20.0 points"),
         (70, 4, "better", "reading 4.00 passages instead of 3.00"),
-        (50, 2, "cheaper", "saves reading on these 400 questions: llm reads 2.00 passages instead of 3.00"),
+        (
+            50,
+            2,
+            "cheaper",
+            "saves reading on these 400 questions: llm, against the best fixed k, top-k:3, reads 2.00 passages instead of 3.00",
+        ),
         (50, 3, "open", "Nothing can be concluded"),
         # Four wins and no loss: a sign test has p = 0.125.
         (51, 3, "open", "+1.0 points [+0.0, +2.0], p 0.12,"),
@@ -53,6 +60,13 @@ def test_the_best_verdict_is_told():
 def test_nothing_to_compare():
     assert "none of a fixed k" in conclude([row("llm", 10, 1)], KEYS)["sentence"]
     assert "none of a selector that chooses" in conclude([row("all", 10, 1), row("gold", 90, 1)], KEYS)["sentence"]
+
+
+def test_a_selector_that_always_reads_as_many_is_told():
+    always = row("llm", 50, 3)
+    varied = replace(always, rollouts={key: rollout("abc"[: int(key) % 3]) for key in KEYS})
+    assert "not in how many" in conclude([row("top-k:3", 50, 3), always], KEYS)["sentence"]
+    assert "not in how many" not in conclude([row("top-k:3", 50, 3), varied], KEYS)["sentence"]
 
 
 def test_those_that_are_worse_are_named():
