@@ -242,8 +242,8 @@ faults: $(READY) ## Kill record stages at random moments until they are done, an
 bench-eval: $(READY) ## What scoring costs against reading the file (minutes)
 	$(VENV)/bin/python -m benchmarks.eval
 
-bench-retrieval: $(READY) models ## Retrieval against bare libraries, kinds of index up to 1M vectors; needs DRAG_DATA (hours; SIZES=100000)
-	$(VENV)/bin/python -m benchmarks.retrieval $(if $(SIZES),--sizes $(SIZES))
+bench-retrieval: $(READY) models ## Retrieval against bare libraries, kinds of index up to 1M vectors; needs DRAG_DATA (hours; PARTS=bm25 SIZES=100000)
+	$(VENV)/bin/python -m benchmarks.retrieval $(if $(PARTS),--parts $(PARTS)) $(if $(SIZES),--sizes $(SIZES))
 
 bench-engine: $(READY) models ## What sampling and inference cost: BENCH="--engines 'hf vllm' --questions 12" (half an hour)
 	$(VENV)/bin/python -m benchmarks.engine $(BENCH)

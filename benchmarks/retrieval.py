@@ -1,6 +1,6 @@
 """What retrieval costs: dense and BM25 against bare libraries, kinds of dense index by size, and one question to a large index.
 
-    DRAG_DATA=data .venv/bin/python -m benchmarks.retrieval [--sizes 100000,300000,1000000] [--parts dense,bm25,presets,open]
+    DRAG_DATA=data .venv/bin/python -m benchmarks.retrieval [--parts dense,bm25,store,presets,open] [--sizes 100000,1000000]
 
 It reads `corpus/passages.jsonl.gz` and `questions/*.jsonl.gz` of DRAG_DATA and keeps indexes and vectors in `--cache`, so a
 second run encodes nothing (45k passages take a quarter of an hour on two cores). Prints Markdown tables. Large corpora are
@@ -11,24 +11,23 @@ runs in a process of its own.
 import gzip
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from benchmarks.runner import seconds
-
 TOP_K = 50
 TURNS = 3
 FULL = 21_000_000
 # Length of the noise on a copy of a unit vector: copies lie about as far apart as passages of one article.
 NOISE = 0.4
+PARTS = ("dense", "bm25", "store", "presets", "open")
+MIB = 2**20
 KINDS = ("flat", "fp16", "sq8", "ivf", "ivfpq", "hnsw", "scan")
 
 
@@ -46,8 +45,8 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obj
         print(f"| {' | '.join(str(cell) for cell in row)} |")
 
 
-def prepare(data: Path, cache: Path, model: str, passages: int, questions: int) -> None:
-    """The corpus, the questions, both indexes and the vectors of the questions, unless they are there."""
+def prepare(data: Path, cache: Path, model: str, passages: int, questions: int, parts: Collection[str]) -> None:
+    """The corpus, the questions, and what the parts need of indexes and vectors, unless they are there."""
     cache.mkdir(parents=True, exist_ok=True)
     with gzip.open(data / "corpus/passages.jsonl.gz", "rt", encoding="utf-8") as file:
         lines = [line for line, _ in zip(file, range(passages or sys.maxsize), strict=False)]
@@ -62,7 +61,10 @@ def prepare(data: Path, cache: Path, model: str, passages: int, questions: int) 
         json.dumps({"id": f"q{i}", "question": json.loads(line)["question"], "answers": []}) for i, line in enumerate(chosen)
     ]
     write_if_other(cache / "questions.jsonl", "\n".join(records) + "\n")
-    drag("index", cache / "corpus.jsonl", "-o", cache / "bm25")
+    if "bm25" in parts:
+        drag("index", cache / "corpus.jsonl", "-o", cache / "bm25")
+    if not {"dense", "presets", "open"} & {*parts}:
+        return
     drag("index", cache / "corpus.jsonl", "-o", cache / "dense", "--retriever", "dense", "--model", model)
     from dynamicrag_cli.cli.index import open_index
 
@@ -97,11 +99,20 @@ def write_found(path: Path, cache: Path, store: Any, found: Iterator[tuple[Any, 
 
 
 def compare(title: str, cache: Path, ways: dict[str, Callable[[], None]], base: str) -> None:
-    """Time several ways in turns, all with loading, and print the best of each against `base`."""
-    taken = {name: min(seconds(call) for _ in range(TURNS)) for name, call in ways.items()}
-    n = len(texts(cache))
-    rows = [(name, f"{took:.1f}", f"{n / took:.0f}", f"{taken[base] / took:.2f}") for name, took in taken.items()]
-    print_table(f"{title}, {n} questions, best of {TURNS}:", ("", "s", "questions/s", f"against {base}"), rows)
+    """Time several ways in turns, all with loading, and print the best of each against `base`; processor time: all threads."""
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(TURNS):
+        for name, call in ways.items():
+            began, busy = time.perf_counter(), time.process_time()
+            call()
+            spent[name].append((time.perf_counter() - began, time.process_time() - busy))
+    n, best = len(texts(cache)), {name: [min(times) for times in zip(*turns, strict=True)] for name, turns in spent.items()}
+    rows = [
+        (name, f"{wall:.1f}", f"{n / wall:.0f}", f"{best[base][0] / wall:.2f}", f"{busy:.1f}", f"{best[base][1] / busy:.2f}")
+        for name, (wall, busy) in best.items()
+    ]
+    headings = ("", "s", "questions/s", f"against {base}", "processor s", f"against {base}")
+    print_table(f"{title}, {n} questions, in turns, best of {TURNS}:", headings, rows)
 
 
 def dense(cache: Path, model: str) -> None:
@@ -152,8 +163,25 @@ def bm25(cache: Path) -> None:
         drag(*call, "--top-k", TOP_K)
 
     compare("BM25", cache, {"bm25s": bare, "drag retrieve": ours}, "bm25s")
-    rows = [(name, f"{in_process('memory', cache, name)['grown'] / 1e6:.1f}") for name in ("bm25s", "drag")]
-    print_table("Memory that opening the BM25 index and one question take:", ("", "MB"), rows)
+    rows = [(f"opened by {name}", *memory_of(in_process("opened_bm25", cache, name))) for name in ("bm25s", "drag")]
+    call = (sys.executable, "-m", "dynamicrag_cli", "index", cache / "corpus.jsonl", "-o", cache / "bm25-again", "--fresh")
+    rows.append(("peak of drag index", "", f"{in_process('measured', cache, *call)['peak'] / MIB:.0f}"))
+    print_table("Memory of BM25:", ("", "heap MiB", "RSS MiB"), rows)
+    size = sum(path.stat().st_size for path in (cache / "bm25/bm25").iterdir())
+    print(f"\nFiles of the BM25 index without the passages: {size / MIB:.0f} MiB")
+
+
+def memory_of(state: dict[str, Any]) -> tuple[str, str]:
+    """Heap and resident memory of a task, MiB."""
+    return f"{state['heap'] / MIB:.1f}", f"{state['rss'] / MIB:.1f}"
+
+
+def store(cache: Path, size: int) -> None:
+    """Writing and reading a store of many synthetic passages."""
+    filled = in_process("fill_store", cache, size)
+    rows = [("written", f"{filled['s']:.0f}", *memory_of(filled))]
+    rows += [(state["name"], f"{state['s']:.2f}", *memory_of(state)) for state in in_process("open_store", cache, size)["states"]]
+    print_table(f"A store of {size} passages, {filled['bytes'] / MIB:.0f} MiB:", ("", "s", "heap MiB", "RSS MiB"), rows)
 
 
 def presets(cache: Path, sizes: Sequence[int]) -> None:
@@ -278,23 +306,22 @@ def main(
     passages: Annotated[int, typer.Option(help="Passages of the corpus that are used; 0: all.")] = 0,
     questions: Annotated[int, typer.Option(help="Questions.")] = 1000,
     sizes: Annotated[str, typer.Option(help="Vectors of the kinds of index.")] = "100000,300000,1000000",
-    parts: Annotated[str, typer.Option(help="What to measure.")] = "dense,bm25,presets,open",
+    parts: Annotated[str, typer.Option(help="What to measure.")] = ",".join(PARTS),
 ) -> None:
     """Print the tables."""
-    counts = [int(size) for size in sizes.split(",")]
-    prepare(data, cache, model, passages, questions)
-    for part in parts.split(","):
-        if part == "dense":
-            dense(cache, model)
-        elif part == "bm25":
-            bm25(cache)
-        elif part == "presets":
-            presets(cache, counts)
-        elif part == "open":
-            one_question(cache, counts[-1], model)
-        else:
-            raise typer.BadParameter(f"{part!r}: dense, bm25, presets or open")
-    print(f"\nPeak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
+    counts, chosen = [int(size) for size in sizes.split(",")], parts.split(",")
+    if unknown := {*chosen} - {*PARTS}:
+        raise typer.BadParameter(f"{', '.join(unknown)}: the parts are {', '.join(PARTS)}")
+    prepare(data, cache, model, passages, questions, chosen)
+    calls: dict[str, Callable[[], None]] = {
+        "dense": lambda: dense(cache, model),
+        "bm25": lambda: bm25(cache),
+        "store": lambda: store(cache, counts[-1]),
+        "presets": lambda: presets(cache, counts),
+        "open": lambda: one_question(cache, counts[-1], model),
+    }
+    for part in chosen:
+        calls[part]()
 
 
 if __name__ == "__main__":

@@ -13,13 +13,23 @@ import numpy as np
 from benchmarks.retrieval import NOISE
 
 
+def status(name: str) -> int:
+    """A line of /proc/self/status, bytes."""
+    (line,) = (line for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if line.startswith(name + ":"))
+    return int(line.split()[1]) * 1024
+
+
 def peak() -> int:
     """Highest resident memory so far, bytes; mapped pages that were touched are in it.
 
     Not getrusage's, which for a new program begins at what the process that started it had.
     """
-    (line,) = (line for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
+    return status("VmHWM")
+
+
+def state() -> dict[str, int]:
+    """Resident memory now, and the part of it that is no page of a file, bytes."""
+    return {"rss": status("VmRSS"), "heap": status("RssAnon")}
 
 
 def shards(cache: Path, size: str) -> dict[str, Any]:
@@ -94,29 +104,56 @@ def search(cache: Path, size: str, kind: str) -> dict[str, Any]:
     return {"rate": len(questions) / took, "peak": most, "recall": hits / truth.size}
 
 
-def memory(cache: Path, name: str) -> dict[str, Any]:
-    """How much more memory is resident once a BM25 index is open and has answered a question."""
+def opened_bm25(cache: Path, name: str) -> dict[str, Any]:
+    """The memory of this process once the BM25 index is open; both ways have imported the same libraries."""
     import bm25s
-    import Stemmer
 
-    from dynamicrag_cli.adapters.retrievers.store import PassageStore
+    from dynamicrag_cli.adapters.retrievers import bm25  # noqa: F401
     from dynamicrag_cli.cli.index import open_index
 
-    words = bm25s.tokenize(["which river"], stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False)
-    before = resident()
-    if name == "drag":
-        kept = open_index(cache / "bm25")
-        kept.search(["which river"], 50)
-    else:
-        kept = bm25s.BM25.load(str(cache / "bm25/bm25"), mmap=True, load_vocab=True), PassageStore(cache / "bm25")
-        kept[0].retrieve(words, k=50, show_progress=False)
-    return {"grown": resident() - before}
+    kept = open_index(cache / "bm25") if name == "drag" else bm25s.BM25.load(str(cache / "bm25/bm25"), mmap=True, load_vocab=True)
+    found = state()
+    del kept
+    return found
 
 
-def resident() -> int:
-    """Resident memory now, bytes."""
-    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * resource.getpagesize()
+def fill_store(cache: Path, size: str) -> dict[str, Any]:
+    """Write a store of synthetic passages of 100 words as `drag index` does."""
+    from dynamicrag_cli.adapters.files.corpora import Corpus
+    from dynamicrag_cli.adapters.retrievers.store import FILE
+    from dynamicrag_cli.cli.filling import fill_store as fill
+
+    corpus, folder = cache / f"words-{size}.jsonl", cache / f"store-{size}"
+    if not corpus.exists():
+        subprocess.run([sys.executable, "-m", "benchmarks.retrieval_tasks", "words", str(cache), size], check=True)
+    folder.mkdir(exist_ok=True)
+    began = time.perf_counter()
+    fill(folder, Corpus(str(corpus), None), 0)
+    return {"s": time.perf_counter() - began, "bytes": (folder / FILE).stat().st_size, **state()}
+
+
+def words(cache: Path, size: str) -> dict[str, Any]:
+    """Synthetic passages of 100 words, in a process of its own, so that nothing of it is measured."""
+    generator = np.random.default_rng(0)
+    known = ["".join(generator.choice([*"abcdefghijklmnopqrstuvwxyz"], length)) for length in generator.integers(2, 10, 20_000)]
+    with (cache / f"words-{size}.jsonl").open("w", encoding="utf-8") as file:
+        for row in range(int(size)):
+            text = " ".join(known[word] for word in generator.integers(len(known), size=100))
+            file.write(json.dumps({"id": f"passage-{row}", "title": f"Title {row}", "text": text}) + "\n")
+    return {}
+
+
+def open_store(cache: Path, size: str) -> dict[str, Any]:
+    """Open that store in a new process and read random passages."""
+    from dynamicrag_cli.adapters.retrievers.store import PassageStore
+
+    states, began = [{"name": "libraries imported", "s": 0.0, **state()}], time.perf_counter()
+    kept = PassageStore(cache / f"store-{size}")
+    states.append({"name": "opened", "s": time.perf_counter() - began, **state()})
+    began = time.perf_counter()
+    kept.get(np.random.default_rng(0).integers(len(kept), size=1000).tolist())
+    states.append({"name": "1,000 random passages read", "s": time.perf_counter() - began, **state()})
+    return {"states": states}
 
 
 def measured(cache: Path, *call: str) -> dict[str, Any]:
@@ -126,7 +163,7 @@ def measured(cache: Path, *call: str) -> dict[str, Any]:
     return {"peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024}
 
 
-TASKS = {task.__name__: task for task in (shards, build, search, memory, measured)}
+TASKS = {task.__name__: task for task in (shards, build, search, opened_bm25, words, fill_store, open_store, measured)}
 
 if __name__ == "__main__":
     print(json.dumps(TASKS[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])))

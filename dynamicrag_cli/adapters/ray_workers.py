@@ -9,6 +9,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import ray
@@ -120,8 +121,26 @@ class RayWorkers:
                 made = _result(ref)
                 if place is not None:
                     done[place], tally = made
-                    work[1].wanted += tally.wanted
-                    work[1].known += tally.known
+                    work[1].add(tally)
+
+    def together(self, share: Callable[[int, int], Callable[[list[Any]], Sequence[Any]]]) -> Callable[[list[Any]], list[Any]]:
+        """A function that hands the same records to all workers at once and returns the outcomes of each, in order.
+
+        Worker i of n loads `share(i, n)` and keeps it. Workers stand on as many machines as there are, and wait for no free CPU:
+        without one of them there is no result.
+
+        Raises:
+            Exception: As `map`.
+        """
+        kind = ray.remote(_Worker).options(num_cpus=0, scheduling_strategy="SPREAD", max_restarts=-1, max_task_retries=RETRIES)
+        parts = [(partial(share, number, self.n_workers), Tally()) for number in range(self.n_workers)]
+        workers = [kind.remote(part, str(os.getcwd())) for part in parts]  # noqa: PTH109
+
+        def asked(records: list[Any]) -> list[Any]:
+            sent = ray.put(records)
+            return [_result(ref)[0] for ref in [worker.run.remote(sent) for worker in workers]]
+
+        return asked
 
 
 def _result(ref: Any) -> Any:

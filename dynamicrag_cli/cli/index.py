@@ -4,12 +4,14 @@ import json
 import shutil
 import time
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dynamicrag_cli.adapters import registry
+from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.corpora import FORMATS, Corpus
 from dynamicrag_cli.adapters.files.manifest import identity, read_manifest, write_manifest
 from dynamicrag_cli.adapters.files.seal import check_seal, seal
@@ -18,6 +20,8 @@ from dynamicrag_cli.cli.console import Bar, progress, say
 from dynamicrag_cli.cli.filling import REJECTS, fill_store
 from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
 from dynamicrag_cli.cli.runner import check_rejects
+from dynamicrag_cli.cli.workers import LOCAL
+from dynamicrag_cli.cli.workers import workers as spread_over
 from dynamicrag_cli.core.encoders import METRICS, POOLINGS
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.presets import PRESETS
@@ -109,6 +113,10 @@ def index(
         ),
     ] = None,
     batch_size: opt.BatchSize = 32,
+    runner: opt.RunnerName = "local",
+    workers: opt.Workers = 2,
+    worker_gpus: opt.WorkerGpus = 0,
+    ray_address: opt.RayAddress = None,
     max_reject_rate: opt.MaxRejectRate = 0.0,
     fresh: opt.Fresh = False,
     config: opt.Config = None,
@@ -128,6 +136,9 @@ def index(
     source = Corpus(corpus, format)
     if embeddings and retriever != "dense":
         raise UsageError("--embeddings is for --retriever dense")
+    spread = partial(spread_over, ctx, replies=Tally()) if runner != LOCAL else None
+    if spread and (retriever != "dense" or "," in (device or "")):
+        raise UsageError("--runner ray is for --retriever dense, with one --device: --workers says how many processes encode")
     for file in embeddings or ():
         if not file.exists():
             raise InputError(f"{file}: no such file")
@@ -152,7 +163,7 @@ def index(
     settings = {**kept, "device": device, "batch_size": batch_size, "embeddings": [str(file) for file in embeddings or ()]}
     settings |= {"preset": preset, "factory": factory, "nprobe": nprobe, "efSearch": ef_search, "refine": refine}
     settings |= {"query_prefix": query_prefix, "passage_prefix": passage_prefix, "pooling": pooling, "metric": metric}
-    settings["input"] = wanted["input"]
+    settings |= {"input": wanted["input"], "spread": spread}
     if read is None:
         say(f"index: reading {corpus} ({source.name})")
         read = {"counts": fill_store(building, source, max_reject_rate), "moved_to_meta": source.strange}

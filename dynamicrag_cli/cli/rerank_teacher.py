@@ -66,6 +66,10 @@ def rerank_teacher(
     chunk: opt.Chunk = 64,
     max_reject_rate: opt.MaxRejectRate = 0.01,
     cache: opt.Cache = None,
+    runner: opt.RunnerName = "local",
+    workers: opt.Workers = 2,
+    worker_gpus: opt.WorkerGpus = 0,
+    ray_address: opt.RayAddress = None,
     fresh: opt.Fresh = False,
     reuse: opt.Reuse = None,
     as_json: opt.AsJson = False,
@@ -81,7 +85,6 @@ def rerank_teacher(
     if stride > window:
         raise UsageError(f"--stride {stride} is larger than --window {window}, so some passages would never be ranked")
     settings, replies, closing = engine_settings(ctx), Tally(), Closing(ctx.call_on_close)
-    facts: dict[str, Any] = {}
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
         if teacher in LABELLERS:
@@ -99,15 +102,13 @@ def rerank_teacher(
         else:
             scorer = kind(model, TeacherSettings(device=device, batch_size=batch_size))
         if teacher == "bi-encoder" and calibrate:
-            facts["calibration"] = scorer.calibrate(*_calibration_set(source, seed, dev_share))
+            replies.facts["calibration"] = scorer.calibrate(*_calibration_set(source, seed, dev_share))
         cut = scorer.threshold if threshold is None else threshold
         return lambda records: label_with_teacher(records, scorer, teacher, model, cut)
 
     shown = prompts_hash(prompts_for(templates, frozenset())) if teacher in ("llm", _LISTWISE) else None
     note = _calls if teacher == _LISTWISE else None
-    stage = Stage(
-        RetrievedQuestion, {"": LabelledQuestion}, prepare, note=note, facts=facts, templates_hash=shown, replies=replies
-    )
+    stage = Stage(RetrievedQuestion, {"": LabelledQuestion}, prepare, note=note, templates_hash=shown, replies=replies)
     run_stage(ctx, source, output, stage)
 
 

@@ -1,6 +1,7 @@
 """`drag retrieve`."""
 
 from collections.abc import Callable, Sequence
+from functools import cache as cache_result
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from dynamicrag_cli.cli.console import say
 from dynamicrag_cli.cli.index import open_index
 from dynamicrag_cli.cli.models import Closing, engine_settings, open_engine, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
+from dynamicrag_cli.cli.workers import LOCAL, cluster
 from dynamicrag_cli.core.engine import SamplingOptions
 from dynamicrag_cli.core.errors import UsageError
 from dynamicrag_cli.core.expansion import EXPANSIONS
@@ -81,9 +83,12 @@ def retrieve(
     if bool(expand) != bool(model):
         raise UsageError("--expand query2doc needs --model, the model that writes the passages, and --model needs --expand")
     settings, replies, closing = engine_settings(ctx), Tally(), Closing(ctx.call_on_close)
+    # Elsewhere each worker opens the indexes and takes a part of the questions; when shards are read, each takes a part of those.
+    divided = scan and runner != LOCAL
+    together = _together(ctx) if divided else None
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
-        search = {"nprobe": nprobe, "efSearch": ef_search, "refine": refine, "scan": scan}
+        search = {"nprobe": nprobe, "efSearch": ef_search, "refine": refine, "scan": scan, "together": together}
         indexes = [open_index(folder, device, batch_size, **search) for folder in index]
         for folder, opened in zip(index, indexes, strict=True):
             if hasattr(opened, "summary"):
@@ -96,5 +101,11 @@ def retrieve(
         return lambda records: retrieve_expanded(records, indexes, top_k, writer, prompts, options)
 
     shown = prompts_hash(prompts_for(templates, frozenset())) if expand else None
-    stage = Stage(Question, {"": RetrievedQuestion}, prepare, templates_hash=shown, replies=replies)
+    stage = Stage(Question, {"": RetrievedQuestion}, prepare, templates_hash=shown, replies=replies, here=divided)
     run_stage(ctx, source, output, stage)
+
+
+def _together(ctx: typer.Context) -> Callable[..., Any]:
+    """`RayWorkers.together` of a cluster that all indexes share, and that is left when the command ends."""
+    there = cache_result(lambda: ctx.with_resource(cluster(ctx)))
+    return lambda share: there().together(share)

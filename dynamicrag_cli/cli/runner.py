@@ -52,9 +52,9 @@ class Stage:
         keep: Whether a record is read at all (splits); records that are not kept are counted as skipped.
         note: Words to count about each written record (statuses), for the manifest.
         extra: Files to add to an output folder, by name, from the number of records per file.
-        facts: More entries for the manifest, filled while the stage runs.
         templates_hash: Hash of the prompts that the stage renders, if it renders any.
-        replies: What the cache of replies was asked for and had, filled while the stage runs.
+        replies: What the manifest is to tell of the work, filled while the stage runs.
+        here: The function itself hands work to the workers of --runner, and so stays in this process.
     """
 
     reads: type[Record]
@@ -63,9 +63,9 @@ class Stage:
     keep: Callable[[Any], bool] | None = None
     note: Callable[[bytes], Iterable[str]] | None = None
     extra: Callable[[Counter[str]], dict[str, str]] | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
     templates_hash: str | None = None
     replies: Tally = field(default_factory=Tally)
+    here: bool = False
 
 
 def run_stage(ctx: typer.Context, source: str, output: str, stage: Stage) -> None:
@@ -162,13 +162,12 @@ class _Run:
 
     def _loop(self, journal: Journal, reader: Reader[Any], reusable: Reusable) -> int:
         """Read, process and write chunk by chunk; returns the number of input records."""
-        limit, shard = self.ctx.params.get("limit"), self.ctx.params.get("shard")
-        items = chosen(reader.numbered(), self.stage.keep, limit, shard)
-        total = _count(self.source, self.stage, limit, shard)
-        n_in = 0
-        with workers(self.ctx, self.stage.prepare, self.stage.replies) as apply, progress(self.wanted["command"], total) as bar:
-            for _ in islice(items, journal.n_done):
-                n_in += 1
+        ctx, stage = self.ctx, self.stage
+        limit, shard = ctx.params.get("limit"), ctx.params.get("shard")
+        items = chosen(reader.numbered(), stage.keep, limit, shard)
+        total = _count(self.source, stage, limit, shard)
+        with workers(ctx, stage.prepare, stage.replies, here=stage.here) as apply, progress(self.wanted["command"], total) as bar:
+            n_in = sum(1 for _ in islice(items, journal.n_done))
             bar.advance(n_in)
             for number in _STOPS:
                 signal.signal(number, self._on_interrupt)
@@ -226,7 +225,7 @@ class _Run:
             "moved_to_meta": reader.strange,
             "seconds": round(time.monotonic() - self.started, 3),
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            **self.stage.facts,
+            **self.stage.replies.facts,
         }
         write_manifest(self.target if single else home, manifest)
         if not single:
@@ -312,7 +311,7 @@ def _to_stdout(ctx: typer.Context, source: str, stage: Stage) -> None:
     items = chosen(Reader(source, stage.reads).numbered(), stage.keep, ctx.params.get("limit"), ctx.params.get("shard"))
     chunks = iter(lambda: list(islice(items, ctx.params.get("chunk") or 256)), [])
     n_in = n_rejected = 0
-    with workers(ctx, stage.prepare, stage.replies) as apply:
+    with workers(ctx, stage.prepare, stage.replies, here=stage.here) as apply:
         for outcomes in _processed(apply, chunks, Reusable([], {})):
             for outcome in outcomes:
                 n_in += 1

@@ -17,15 +17,19 @@ Apply = Callable[[Iterable[list[Any]]], Iterator[Sequence[Outcome]]]
 
 
 @contextmanager
-def workers(ctx: typer.Context, prepare: Prepare, replies: Tally) -> Iterator[Apply]:
-    """The stage's function over chunks, as the options of the command say."""
-    name = ctx.params.get("runner") or LOCAL
-    if name == LOCAL:
+def workers(ctx: typer.Context, prepare: Prepare, replies: Tally, *, here: bool = False) -> Iterator[Apply]:
+    """The stage's function over chunks, as the options of the command say; `here`: in this process, whatever they say."""
+    if here or (ctx.params.get("runner") or LOCAL) == LOCAL:
         yield lambda chunks: _here(prepare, chunks)
         return
-    kind = registry.load("runner", name, registry.RUNNERS)
-    with kind(ctx.params["workers"], ctx.params["ray_address"], ctx.params["worker_gpus"]) as cluster:
-        yield lambda chunks: cluster.map((prepare, replies), chunks)
+    with cluster(ctx) as there:
+        yield lambda chunks: there.map((prepare, replies), chunks)
+
+
+def cluster(ctx: typer.Context) -> Any:
+    """The cluster that the options of the command name, a context: it is left at the end."""
+    kind = registry.load("runner", ctx.params["runner"], registry.RUNNERS)
+    return kind(ctx.params["workers"], ctx.params["ray_address"], ctx.params["worker_gpus"])
 
 
 def _here(prepare: Prepare, chunks: Iterable[list[Any]]) -> Iterator[Sequence[Outcome]]:

@@ -66,6 +66,8 @@ with RayWorkers(2, None, 0) as cluster:
     found["ahead"] = len(taken)
     found["rest"] = list(made)
     found["wanted"] = tally.wanted
+    together = cluster.together(lambda share, of: lambda records: [(share, of, os.getpid(), record) for record in records])
+    found["together"] = [together(["a", "b"]), together(["c"])]
     found["fails"] = failure("fails")
     found["dies"] = failure("dies always")
     found["deaths"] = len((home / "deaths").read_text()) - 1 == RETRIES
@@ -96,6 +98,15 @@ def test_results_come_in_the_order_of_the_chunks_and_few_are_taken_ahead(found: 
     expected = [[f"{number} done"] if number != 3 else [] for number in range(1, 20)]
     assert found["rest"] == [*expected, ["dies once done"]]
     assert found["wanted"] == 20
+
+
+def test_all_workers_are_asked_together_and_each_keeps_its_share(found: dict) -> None:
+    first, second = found["together"]
+    assert [[answer[:2] for answer in answers] for answers in first] == [[[0, 2], [0, 2]], [[1, 2], [1, 2]]]
+    assert [[answer[3] for answer in answers] for answers in first] == [["a", "b"], ["a", "b"]]
+    processes = [[answer[2] for answer in answers] for answers in first]
+    assert [answers[0][2] for answers in second] == [each[0] for each in processes]
+    assert len({number for each in processes for number in each}) == 2
 
 
 def test_an_error_of_a_worker_is_the_error_here(found: dict) -> None:

@@ -135,6 +135,14 @@ def test_wrong_calls(drag, corpus: Path, tmp_path: Path) -> None:
         assert not (tmp_path / "ix").exists()
 
 
+def test_workers_are_for_encoding(drag, corpus: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+    dense_call = ("--retriever", "dense", "--model", tiny_encoder, "--device", "cuda:0,cuda:1")
+    for more in ((), dense_call):
+        done = drag("index", corpus, "-o", tmp_path / "ix", "--runner", "ray", *more)
+        assert (done.code, done.error) == (2, None)
+        assert "--runner ray is for --retriever dense, with one --device" in done.err
+
+
 def test_a_folder_that_is_no_index_is_an_input_error(tmp_path: Path, toy_bm25: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError, match="not an index; build one with: drag index"):

@@ -16,8 +16,28 @@ from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.cli.workers import workers
 from tests.conftest import ROOT
 from tests.faults.harness import outputs
-from tests.samples import SELECT, question, script, write
+from tests.samples import SELECT, question, read, script, write
 
+TOY = ROOT / "examples/toy"
+# `drag` with shards of 100 vectors, and 60 passages encoded at a time; with a number in front, killed behind so many shards.
+SMALL_SHARDS = """
+import sys
+from dynamicrag_cli.adapters.retrievers import dense, vectors
+from dynamicrag_cli.cli.main import main
+
+left, add = int(sys.argv.pop(1)), vectors.ShardWriter.add
+dense._CHUNK, vectors.ROWS = 60, 100
+
+
+def add_some(self, rows):
+    add(self, rows)
+    if len(self.shards) == left:
+        raise KeyboardInterrupt
+
+
+vectors.ShardWriter.add = add_some
+main()
+"""
 CLUSTER = "import ray; print(ray.init(num_cpus=4, include_dashboard=False).address_info['gcs_address'], flush=True); input()"
 # The cluster of these tests has a token of its own, which those who connect must know.
 ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex * 2}
@@ -91,6 +111,48 @@ def test_a_killed_driver_is_finished_by_the_same_command(cluster: str, tmp_path:
     assert outputs(output) == outputs(tmp_path / "here" / "run.jsonl")
 
 
+def small(left: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    call = [sys.executable, "-c", SMALL_SHARDS, str(left), *map(str, arguments)]
+    return subprocess.run(call, capture_output=True, text=True, check=False, cwd=ROOT, env=ENVIRONMENT)
+
+
+@pytest.mark.slow
+def test_ray_encodes_the_same_shards_and_searches_them_as_one(cluster: str, tiny_encoder: Path, tmp_path: Path) -> None:
+    ray = ("--runner", "ray", "--workers", 3, "--ray-address", cluster, "--device", "cpu")
+    build = ("index", TOY / "passages.jsonl", "--retriever", "dense", "--model", tiny_encoder, "-o")
+    assert small(0, *build, tmp_path / "here", "--device", "cpu").returncode == 0
+    interrupted = small(2, *build, tmp_path / "there", *ray)
+    assert (interrupted.returncode, (tmp_path / "there").exists()) == (130, False), interrupted.stderr
+    assert len([*(tmp_path / "there.partial/vectors").glob("*.npy")]) == 2
+    done = small(0, *build, tmp_path / "there", *ray)
+    assert done.returncode == 0, done.stderr
+    assert "going on with what an interrupted run has left" in done.stderr
+    files = sorted(path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*") if path.is_file())
+    assert sum(file.suffix == ".npy" for file in files) == 4
+    for file in files:
+        if file.name != "manifest.json":
+            assert (tmp_path / "there" / file).read_bytes() == (tmp_path / "here" / file).read_bytes(), file
+    search = ("retrieve", TOY / "questions.jsonl", "--limit", 40, "--chunk", 16, "--index", tmp_path / "there", "--scan", "-o")
+    (tmp_path / "found").mkdir()
+    for name, more in {"here": (), "there": ray}.items():
+        done = small(0, *search, tmp_path / f"found/{name}.jsonl", *more)
+        assert done.returncode == 0, done.stderr
+        assert ("divided among the workers" in done.stderr) == (name == "there")
+    assert read(tmp_path / "found/there.jsonl") == read(tmp_path / "found/here.jsonl")
+
+
+@pytest.mark.slow
+def test_teachers_on_ray_are_fitted_like_one_here(cluster: str, tiny_encoder: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", (question(number) for number in range(12)))
+    teach = ("rerank-teacher", source, "--teacher", "bi-encoder", "--model", tiny_encoder, "--chunk", 2, "--device", "cpu", "-o")
+    for name, more in {"here": (), "there": ("--runner", "ray", "--ray-address", cluster)}.items():
+        (tmp_path / name).mkdir()
+        run(sys.executable, "-m", "dynamicrag_cli", *map(str, (*teach, tmp_path / name / "out.jsonl", *more)))
+    assert outputs(tmp_path / "there/out.jsonl") == outputs(tmp_path / "here/out.jsonl")
+    fits = [json.loads((tmp_path / name / "out.jsonl.manifest.json").read_text())["calibration"] for name in ("here", "there")]
+    assert fits[0] == fits[1]
+
+
 @pytest.mark.skipif("RAY_ADDRESS" in os.environ, reason="a cluster of the person who runs the tests")
 def test_no_cluster_at_the_address(drag, tmp_path: Path) -> None:
     pytest.importorskip("ray")
@@ -144,7 +206,7 @@ class Elsewhere:
         return map(prepare(), chunks)
 
 
-@pytest.mark.parametrize("name", ["sample", "infer", "retrieve", "expanded"])
+@pytest.mark.parametrize("name", ["sample", "infer", "retrieve", "expanded", "teacher"])
 def test_the_work_of_every_command_can_be_sent(
     drag, toy_bm25: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -156,6 +218,7 @@ def test_the_work_of_every_command_can_be_sent(
         "sample": ("sample", *engine),
         "infer": ("infer", *engine),
         "retrieve": ("retrieve", "--index", toy_bm25),
+        "teacher": ("rerank-teacher", "--teacher", "listwise", *engine),
         "expanded": ("retrieve", "--index", toy_bm25, "--expand", "query2doc", *engine),
     }[name]
     written = {}

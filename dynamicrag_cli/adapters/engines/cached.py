@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -31,10 +31,23 @@ def caller(engine: str, model: str, settings: EngineSettings) -> str:
 
 @dataclass
 class Tally:
-    """How many greedy replies were wanted of engines, and how many of them the cache had."""
+    """What a manifest tells of a stage's work, wherever that was done.
+
+    Attributes:
+        wanted: Greedy replies that were wanted of engines.
+        known: How many of them the cache had.
+        facts: What was found out while loading.
+    """
 
     wanted: int = 0
     known: int = 0
+    facts: dict[str, object] = field(default_factory=dict)
+
+    def add(self, other: "Tally") -> None:
+        """Count what was counted elsewhere."""
+        self.wanted += other.wanted
+        self.known += other.known
+        self.facts |= other.facts
 
     def counts(self) -> dict[str, int]:
         """Hits and misses for a manifest; nothing where nothing was wanted of a cache."""

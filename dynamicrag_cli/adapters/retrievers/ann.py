@@ -1,6 +1,6 @@
 """FAISS: building an index from shards, opening it mapped, searching it, and what its recall is against exact search."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ import numpy as np
 from dynamicrag_cli.adapters.retrievers.vectors import Vectors
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.presets import probes_for, training_rows
+
+# Rows and their scores, both (n_queries, k), best first.
+Found = tuple[np.ndarray, np.ndarray]
 
 FILE = "dense.faiss"
 RECALL_AT = 10
@@ -84,17 +87,36 @@ def to_gpus(index: Any) -> Any | None:
         return None  # A graph, for one, has no form for GPUs.
 
 
-def exact(vectors: Vectors, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and inner products, both (n_queries, k), best first, by going over all shards; memory is that of one shard."""
-    best = faiss.ResultHeap(len(queries), k, keep_max=True)
-    for start, block in vectors.blocks():
-        scores, rows = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
-        best.add_result(scores, rows + start)
-    best.finalize()
-    return best.I, best.D
+def exact(vectors: Vectors, queries: np.ndarray, k: int, share: int = 0, of: int = 1) -> Found:
+    """Rows and inner products, both (n_queries, k), best first, by going over all shards; memory is that of one shard.
+
+    Of one of several shares of the shards it may be fewer than k; `merged`, in their order, they are what all shards give.
+    """
+    return merged((_near(queries, start, block, k) for start, block in vectors.blocks(share, of)), len(queries), k)
 
 
-def rescored(vectors: Vectors, queries: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def exact_share(folder: Path, share: int, of: int) -> Callable[[list[tuple[np.ndarray, int]]], list[Found]]:
+    """`exact` over a share of the shards of a folder, for a worker: from (queries, k) to what was found."""
+    vectors = Vectors(folder)
+    return lambda asked: [exact(vectors, queries, k, share, of) for queries, k in asked]
+
+
+def merged(lists: Iterable[Found], n: int, k: int) -> Found:
+    """The best k for each of n queries out of several lists of what was found; of equal scores the first."""
+    rows, scores = np.empty((n, 0), dtype=np.int64), np.empty((n, 0), dtype=np.float32)
+    for more, values in lists:
+        rows, scores = np.concatenate([rows, more], axis=1), np.concatenate([scores, values], axis=1)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        rows, scores = np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    return rows, scores
+
+
+def _near(queries: np.ndarray, start: int, block: np.ndarray, k: int) -> Found:
+    scores, rows = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+    return rows + start, scores
+
+
+def rescored(vectors: Vectors, queries: np.ndarray, rows: np.ndarray, k: int) -> Found:
     """The best k of the rows found for each query by their exact inner products; row -1 (nothing found) comes last."""
     kept, scores = [], []
     for start in range(0, len(queries), _RESCORED):
@@ -107,7 +129,7 @@ def rescored(vectors: Vectors, queries: np.ndarray, rows: np.ndarray, k: int) ->
     return np.concatenate(kept), np.concatenate(scores)
 
 
-def search(vectors: Vectors, index: Any, queries: np.ndarray, k: int, refine: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def search(vectors: Vectors, index: Any, queries: np.ndarray, k: int, refine: int = 1) -> Found:
     """Rows and inner products, both (n_queries, k), best first.
 
     A question for which the index finds fewer than k passages (its lists are short) is answered from the shards.

@@ -1,7 +1,8 @@
 """Dense retrieval: a sentence-transformers or HF encoder, its vectors as shards, and a FAISS index over them."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class DenseIndex:
             raise InputError(f"{folder}: {len(self.vectors)} vectors for {len(store)} passages; build the index again")
         self.refine = int(settings.get("refine") or settings["search"]["refine"])
         self.index = self._open()
+        self.exact = self._divided(settings["together"]) if settings.get("together") else partial(ann.exact, self.vectors)
         if identity(settings["model"]) != settings["model_content"]:
             raise InputError(f"{folder}: {settings['model']} is not the encoder that it was built with; build the index again")
         self.encoding = Encoding(**settings["encoding"])
@@ -77,6 +79,12 @@ class DenseIndex:
             self.notes.append("no faiss-gpu here, or no form of this index for GPUs: it is searched on the CPU")
         return index
 
+    def _divided(self, together: Callable[..., Any]) -> Callable[[np.ndarray, int], ann.Found]:
+        """Exact search by workers, each over its share of the shards."""
+        asked = together(partial(ann.exact_share, self.folder))
+        self.notes.append("divided among the workers")
+        return lambda queries, k: ann.merged((found for (found,) in asked([(queries, k)])), len(queries), k)
+
     def summary(self) -> str:
         """What is searched and how well, in one line."""
         kept = self.settings
@@ -105,7 +113,8 @@ class DenseIndex:
         check_folder("encoder", model)
         if not chosen.pooling and brings_pooling(model):
             encoding = replace(encoding, pooling=None)
-        encoder = load_encoder(model, _devices(settings)[0], encoding.pooling)
+        # Where workers encode, this machine may have no such device.
+        encoder = load_encoder(model, "cpu" if settings.get("spread") else _devices(settings)[0], encoding.pooling)
         encoding = completed(encoder, encoding)
         key = {"passages": len(store), "model": identity(model), "input": settings.get("input"), "encoding": vars(encoding)}
         files: list[str] = list(settings.get("embeddings") or ())
@@ -119,7 +128,12 @@ class DenseIndex:
             yield from _imported(files, store, writer)
         else:
             yield writer.done
-            yield from in_shards(_encoded(encoder, store, writer.done, encoding, settings), writer)
+            rest = range(writer.done, len(store), _CHUNK * len(_devices(settings)))
+            spans = (range(start, min(start + rest.step, len(store))) for start in rest)
+            if settings.get("spread"):
+                yield from in_shards(_encoded_elsewhere(folder, spans, encoding, settings), writer)
+            else:
+                yield from in_shards(_encoded(encoder, store, spans, encoding, settings), writer)
         vectors, width = Vectors(folder), encoder.get_embedding_dimension()
         if vectors.dimension != width:
             raise InputError(f"the vectors of {files[0]} have {vectors.dimension} dimensions, but {model} gives {width}")
@@ -137,7 +151,7 @@ class DenseIndex:
         )
         k = min(top_k, len(self.store))
         if self.index is None:
-            return ann.exact(self.vectors, queries, k)
+            return self.exact(queries, k)
         return ann.search(self.vectors, self.index, queries, k, self.refine)
 
     def expanded(self, question: str, passage: str) -> str:
@@ -150,20 +164,35 @@ def _devices(settings: dict[str, Any]) -> list[str | None]:
     return list((settings.get("device") or "").split(",")) if settings.get("device") else [None]
 
 
-def _encoded(encoder: Any, store: PassageStore, first: int, encoding: Encoding, settings: dict[str, Any]) -> Iterator[np.ndarray]:
-    devices = _devices(settings)
-    step = _CHUNK * len(devices)
-    with encoder_pool(encoder, [device for device in devices if device]) as pool:
-        for start in range(first, len(store), step):
-            texts = [text_of(passage) for passage in store.get(range(start, min(start + step, len(store))))]
+def _encoded(
+    encoder: Any, store: PassageStore, spans: Iterable[range], encoding: Encoding, settings: dict[str, Any]
+) -> Iterator[np.ndarray]:
+    """The vectors of some ranges of rows."""
+    with encoder_pool(encoder, [device for device in _devices(settings) if device]) as pool:
+        for span in spans:
             yield encode(
                 encoder,
-                texts,
+                [text_of(passage) for passage in store.get(span)],
                 int(settings.get("batch_size") or _BATCH),
                 prefix=encoding.passage_prefix or "",
                 unit=encoding.metric == "cosine",
                 pool=pool,
             )
+
+
+def _encoded_elsewhere(
+    folder: Path, spans: Iterable[range], encoding: Encoding, settings: dict[str, Any]
+) -> Iterator[np.ndarray]:
+    """The same by workers, each with its own encoder."""
+    sent = {name: settings.get(name) for name in ("model", "device", "batch_size")}
+    with settings["spread"](partial(_worker, folder, encoding, sent)) as apply:
+        for (vectors,) in apply([span] for span in spans):
+            yield vectors
+
+
+def _worker(folder: Path, encoding: Encoding, settings: dict[str, Any]) -> Callable[[list[range]], list[np.ndarray]]:
+    store, encoder = PassageStore(folder), load_encoder(settings["model"], settings["device"], encoding.pooling)
+    return lambda spans: list(_encoded(encoder, store, spans, encoding, settings))
 
 
 def _imported(files: Sequence[str], store: PassageStore, writer: ShardWriter) -> Iterator[int]:

@@ -59,6 +59,19 @@ def test_going_over_the_shards_equals_the_flat_index(tmp_path: Path, vectors: Ve
     assert np.mean(scanned[0] == flat[0]) > 0.99
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3, 9])
+def test_shares_of_the_shards_give_together_what_all_shards_give(tmp_path: Path, workers: int) -> None:
+    """Also where equal scores stand in several shards, and with more workers than shards."""
+    vectors = shards(tmp_path, np.concatenate([MATRIX[:900], MATRIX[:900], MATRIX[:900]]), rows=600)
+    for k in (1, 7, 1000, 2700):
+        shares = [ann.exact_share(tmp_path, number, workers)([(QUERIES, k)]) for number in range(workers)]
+        whole = ann.exact(vectors, QUERIES, k)
+        for found, expected in zip(ann.merged((one for (one,) in shares), len(QUERIES), k), whole, strict=True):
+            assert np.array_equal(found, expected)
+        # Of equal scores the first row.
+        assert (whole[0][:, 0] < 900).all()
+
+
 @pytest.mark.parametrize("name", BUILT)
 def test_every_preset_is_built_opened_and_as_good_as_its_recall(tmp_path: Path, vectors: Vectors, name: str) -> None:
     preset = PRESETS[name]

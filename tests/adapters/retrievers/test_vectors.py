@@ -31,6 +31,8 @@ def test_rows_come_back_as_float16_whatever_the_chunks(written: Path) -> None:
     assert all(isinstance(part, np.memmap) and part.dtype == np.float16 for part in found.parts)
     assert np.array_equal(np.concatenate([block for _, block in found.blocks()]), MATRIX)
     assert [start for start, _ in found.blocks()] == [0, 9, 18]
+    shares = [[start for start, _ in found.blocks(share, 4)] for share in range(4)]
+    assert shares == [[], [0], [9], [18]]
     rows = np.asarray([22, 0, 9, 8, 9])
     assert np.array_equal(found.take(rows), MATRIX[rows])
 
