@@ -65,9 +65,9 @@ class Journal:
 
     def append(self, outcomes: Iterable[Entry]) -> None:
         """Write one chunk, whole lines only."""
-        lines = [_encode(outcome) for outcome in outcomes]
-        self.only_records = self.only_records and not any(map(is_outcome, lines))
-        self._write(b"\n".join([*lines, b""]))
+        entries = list(outcomes)
+        self.only_records = self.only_records and all(map(_is_record, entries))
+        self._write(encoder.encode_lines(map(_encodable, entries)))
 
     def _write(self, data: bytes) -> None:
         self.file.write(data)
@@ -104,14 +104,18 @@ def _lock(file: BinaryIO, path: Path) -> None:
         return
 
 
-def _encode(outcome: Entry) -> bytes:
+def _is_record(outcome: Entry) -> bool:
+    return not isinstance(outcome, Reject | tuple) and not (isinstance(outcome, bytes) and is_outcome(outcome))
+
+
+def _encodable(outcome: Entry) -> object:
     if isinstance(outcome, bytes):
-        return outcome
+        return msgspec.Raw(outcome)
     if isinstance(outcome, Reject):
-        return encoder.encode({"reject": outcome})
+        return {"reject": outcome}
     if isinstance(outcome, tuple):
-        return encoder.encode({"files": outcome[1], "note": outcome[0]})
-    return encoder.encode(outcome)
+        return {"files": outcome[1], "note": outcome[0]}
+    return outcome
 
 
 def _repair(file: BinaryIO, path: Path, fingerprint: dict[str, Any]) -> tuple[int, bool]:
