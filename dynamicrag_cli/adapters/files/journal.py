@@ -8,7 +8,6 @@ that many inputs.
 import contextlib
 import fcntl
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -210,11 +209,20 @@ def publish(
 
 def publish_whole(journal: Path, target: Path, rejects: Path) -> None:
     """What `publish` does with a journal of nothing but output records: all but its first line, without looking at any."""
-    with journal.open("rb") as source, _aside(target).open("wb") as sink:
+    with journal.open("rb", buffering=BUFFER_BYTES) as source, _aside(target).open("wb") as sink:
+        os.fsync(source.fileno())
         source.readline()
-        shutil.copyfileobj(source, sink, BUFFER_BYTES)
+        while block := source.read(BUFFER_BYTES):
+            sink.write(block)
+            _forget(source)
     rejects.unlink(missing_ok=True)
     finish(_aside(target), target)
+
+
+def _forget(file: BinaryIO) -> None:
+    """Give the memory of what was read back: a long output need not be in the page cache twice."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), 0, file.tell(), os.POSIX_FADV_DONTNEED)
 
 
 def _aside(target: Path) -> Path:
