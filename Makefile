@@ -26,11 +26,14 @@ DRAG ?= $(VENV)/bin/drag
 export DRAG_TRAINER ?= $(TRAIN_VENV)/bin/llamafactory-cli
 
 # Values of the pipeline file's run section.
-setting = $(subst $${SMOKE},$(SMOKE),$(subst $${DRAG_DATA},$(DRAG_DATA),$(shell sed -n '/^run:/,/^[a-z]/s/^  $(1): *\([^\#]*\)/\1/p' $(CONFIG) 2>/dev/null)))
+setting = $(subst $${SMOKE},$(SMOKE),$(subst $${DRAG_DATA},$(DRAG_DATA),$(shell sed -n '/^run:/,/^[a-z]/s/^  $(1): *\([^\#]*\).*/\1/p' $(CONFIG) 2>/dev/null | tr -d "\"'")))
 RUN := $(strip $(call setting,dir))
 CORPUS := $(strip $(call setting,corpus))
 QUESTIONS := $(strip $(call setting,questions))
 ROWS := $(strip $(call setting,rows))
+$(if $(wildcard $(CONFIG)),,$(error CONFIG=$(CONFIG): no such pipeline file, or a space in its path))
+$(foreach key,dir corpus questions,$(if $(filter 1,$(words $(call setting,$(key)))),,$(error $(CONFIG): run.$(key) must stand on \
+  a line of its own, two spaces in front and none in it, as in pipelines/demo.yaml)))
 DENSE := $(shell grep -q '^  dense:' $(CONFIG) 2>/dev/null && echo $(RUN)/dense/manifest.json)
 MODELS := $(if $(filter models/%,$(call setting,model) $(call setting,encoder)),models/.fetched)
 # Workers of the stages that run models: one per GPU; WORKERS=1 with `gpus: 8` in the pipeline file is one copy of a large model.

@@ -112,3 +112,20 @@ def test_more_workers_than_gpus_are_refused(candidates: Path) -> None:
         candidates, "-n", "-W", str(candidates / "candidates.jsonl"), "rerank-teacher", "GPUS=2", "CUDA_VISIBLE_DEVICES=5"
     )
     assert "WORKERS=2, but the GPUs are 5" in done.stderr
+
+
+@pytest.mark.parametrize("value", ["{folder}", '"{folder}"', "'{folder}'  # where it all goes"])
+def test_values_of_the_run_section_may_stand_in_quotes_and_before_a_comment(tmp_path: Path, value: str) -> None:
+    text = PIPELINE.format(folder=tmp_path, root=ROOT, teacher="gold", rate=1)
+    (tmp_path / "p.yaml").write_text(text.replace(f"dir: {tmp_path}", "dir: " + value.format(folder=tmp_path)))
+    assert make(tmp_path, "-n", "clean").stdout.split() == ["rm", "-rf", str(tmp_path)]
+
+
+@pytest.mark.parametrize("run", ["run: {dir: runs/x}", "run:\n    dir: runs/x", "run:\n  dir: my runs/x", ""])
+def test_a_run_section_that_make_cannot_read_ends_it_before_anything_is_done(tmp_path: Path, run: str) -> None:
+    (tmp_path / "p.yaml").write_text(run)
+    done = make(tmp_path, "clean")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "run.dir must stand on a line of its own" in done.stderr
+    (tmp_path / "p.yaml").unlink()
+    assert "no such pipeline file" in make(tmp_path, "clean").stderr

@@ -1,5 +1,6 @@
 """Loading of pretrained weights: one way for all adapters, quiet, with one kind of error."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ def load(what: str, name: str, loader: Callable[..., Any], **options: object) ->
         InputError: There is no such model, or it is not of the kind that the loader reads.
     """
     check_folder(what, name)
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    # A hub that does not answer is asked again and again, with two lines each time; the error at the end says it once.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     from safetensors import SafetensorError
 
     try:
@@ -63,12 +66,14 @@ def check_chat_template(name: str, tokenizer: Any) -> None:
 
 
 def check_folder(what: str, name: str) -> None:
-    """Refuse a name that can only be meant as a local folder and is none, before anything asks a hub for it.
+    """Refuse a name that is meant as a local folder and is none, before anything asks a hub for it.
+
+    A hub's models are OWNER/NAME; a single word is a folder here (`--model sft`), which an earlier stage has not made.
 
     Raises:
         InputError: The folder does not exist.
     """
     path = Path(name).expanduser()
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or ("/" in name and path.parent.is_dir())
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1 or path.parent.is_dir()
     if looks_local and not path.is_dir():
-        raise InputError(f"no such {what} folder: {name}")
+        raise InputError(f"no such {what} folder: {name}" + ("" if "/" in name else " (a hub's model is OWNER/NAME)"))

@@ -17,6 +17,7 @@ from dynamicrag_cli.adapters.trainers.mixing import MIX
 from dynamicrag_cli.adapters.trainers.registration import known_datasets
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import progress, say, show_table, write_stdout
+from dynamicrag_cli.cli.outputs import check_output, write_whole
 from dynamicrag_cli.core.audit import FINDINGS, Auditor, percentiles
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.records import ChatExample, PreferencePair, Reject
@@ -100,6 +101,7 @@ def audit(
 
     Example: drag audit bc --model models/smollm2-135m --cutoff 1024 -o audit.json
     """
+    check_output(output, ())
     found = look(data, known_datasets(data), model, cutoff)
     for stem, lengths in found.lengths.items():
         show_table(_histogram(stem, lengths, cutoff))
@@ -107,7 +109,7 @@ def audit(
     if output == "-":
         write_stdout(document)
     else:
-        Path(output).write_text(document + "\n", encoding="utf-8")
+        write_whole(Path(output), document + "\n")
     tell(found)
     check_share(found, max_bad_share, data)
 

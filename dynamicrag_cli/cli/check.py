@@ -98,7 +98,7 @@ def _section_problems(words: tuple[str, ...], section: dict[str, Any], command: 
 
 def _missing(keys: dict[str, Any], command: Any, words: tuple[str, ...], *variant: str) -> list[str]:
     """Options that a call cannot do without, but for those that the Makefile gives (inputs, indexes, data, outputs)."""
-    given = {configs.option_key(key) for key in keys} | {"index", "data", "gold"}
+    given = {configs.dashed(key) for key in keys} | {"index", "data", "gold"}
     wanted = [
         key
         for key, param in configs.options_of(command).items()
@@ -116,11 +116,11 @@ def _values(keys: dict[str, Any], command: Any, where: str, ctx: typer.Context) 
     problems = configs.key_problems(keys, command, where)
     known = configs.options_of(command)
     for key, value in keys.items():
-        param = known.get(configs.option_key(key))
+        param = known.get(configs.dashed(key))
         if param is None:
             continue
         try:
-            param.process_value(ctx, value)
+            param.process_value(ctx, configs.as_given(param, value))
         except typer.BadParameter as error:
             problems.append(f"{where}.{key}: {error.message}")
         except (TypeError, ValueError, AttributeError) as error:

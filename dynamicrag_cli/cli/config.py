@@ -93,15 +93,21 @@ def command_words(ctx: typer.Context) -> list[str]:
     return words
 
 
-def option_key(name: str) -> str:
-    """The key of an option in a file: dashes, as on the command line."""
-    return name.replace("_", "-")
+def dashed(key: str) -> str:
+    """A key of a file as it is on the command line; underscores are taken too."""
+    return key.replace("_", "-")
+
+
+def option_key(param: Any) -> str:
+    """The one name of an option, in files and manifests too: its flag without the dashes in front; an argument has its own."""
+    flags = [flag for flag in param.opts if flag.startswith("--")]
+    return flags[0].removeprefix("--") if flags else dashed(param.name)
 
 
 def options_of(command: Any) -> dict[str, Any]:
     """The options and arguments of a command that a file may set, by key."""
     reserved = {"help", "config", "variant", "output", "fresh", "dry_run"}
-    return {option_key(param.name): param for param in command.params if param.name not in reserved}
+    return {option_key(param): param for param in command.params if param.name not in reserved}
 
 
 def split_variants(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -115,8 +121,8 @@ def key_problems(keys: dict[str, Any], command: Any, where: str) -> list[str]:
     known = options_of(command)
     problems = []
     for key in keys:
-        if option_key(key) not in known:
-            near = difflib.get_close_matches(option_key(key), known, n=1)
+        if dashed(key) not in known:
+            near = difflib.get_close_matches(dashed(key), known, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(sorted(known))}."
             problems.append(f"{where}: unknown key '{key}'.{hint}")
     return problems
@@ -142,7 +148,14 @@ def apply(ctx: typer.Context, config: Path | None, variant: str | None) -> None:
     problems = key_problems(own, ctx.command, where)
     if problems:
         raise UsageError("\n".join(problems))
-    ctx.default_map = {key.replace("-", "_"): value for key, value in own.items()}
+    known = options_of(ctx.command)
+    params = {known[dashed(key)]: value for key, value in own.items()}
+    ctx.default_map = {param.name: as_given(param, value) for param, value in params.items()}
+
+
+def as_given(param: Any, value: object) -> object:
+    """A value of a file; one word is enough for an option that may be repeated."""
+    return [value] if getattr(param, "multiple", False) and isinstance(value, str) else value
 
 
 def on_config(ctx: typer.Context, value: Path | None) -> Path | None:

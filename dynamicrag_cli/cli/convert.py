@@ -13,7 +13,8 @@ from dynamicrag_cli.adapters.files.items import items
 from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder, finish, lines
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import say
-from dynamicrag_cli.cli.runner import check_rejects, rejects_path
+from dynamicrag_cli.cli.outputs import check_output
+from dynamicrag_cli.cli.rejects import check_rejects, rejects_path, tell_rejects
 from dynamicrag_cli.cli.validate import identify
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.exchange import trec
@@ -63,8 +64,7 @@ def convert(
 
     Example: drag convert nq.json -o candidates.jsonl --from dynamicrag-eval --dataset nq
     """
-    if output != STREAM and Path(output).exists() and Path(file).exists() and Path(output).samefile(file):
-        raise UsageError(f"{file} is both input and output; give another -o")
+    check_output(output, (file, questions, passages))
     if origin in TREC:
         rows = _from_trec(file, origin, questions, passages, min_grade)
     elif origin == _DRAG:
@@ -80,8 +80,8 @@ def convert(
         say(f"  {writer.n_empty} without a passage have no line in the file")
     if writer.n_unanswered:
         say(f"  {writer.n_unanswered} without an answer: {target} knows no missing answer, it is written as an empty one")
-    if writer.n_rejected and output != STREAM:
-        say(f"  reasons: {rejects_path(Path(output))}")
+    if output != STREAM:
+        tell_rejects(writer.n_rejected, rejects_path(Path(output)))
     check_rejects(ctx, {"in": writer.n_in, "rejected": writer.n_rejected}, rejects_path(Path(output)))
 
 

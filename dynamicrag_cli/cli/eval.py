@@ -16,6 +16,7 @@ from dynamicrag_cli.cli.eval_files import Source, gold_questions, kind_of, many_
 from dynamicrag_cli.cli.eval_rewards import reward_reports, show_rewards
 from dynamicrag_cli.cli.eval_study import manifests_of, readers_of, seconds_of, show_study
 from dynamicrag_cli.cli.eval_tables import caption, comparison_caption, comparison_table, score_table
+from dynamicrag_cli.cli.outputs import check_output, write_whole
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.identifiers import WELL_FORMED
 from dynamicrag_cli.core.metrics import METRICS
@@ -119,6 +120,9 @@ def eval_command(
     Example: drag eval candidates.jsonl --gold questions.jsonl --match id --match title --match answer
     """
     sources = sources_of([*predictions, *([baseline] if baseline else [])])
+    read = [gold, *(path for source in sources for path in source.paths)]
+    check_output(output, read)
+    check_output(scores, [*read, output])
     if gold is None:
         if study or scores:
             raise UsageError("--study and --scores are about answers and need --gold QUESTIONS")
@@ -147,7 +151,7 @@ def eval_command(
         document["systems"], rows = _rankings(sources, kind, wanted, at or [1, 5, 20], match or ["id"], seed, order)
     _show(document, len(wanted))
     if scores:
-        _write(scores, b"".join(encoder.encode(row) + b"\n" for row in rows))
+        write_whole(scores, b"".join(encoder.encode(row) + b"\n" for row in rows))
     _publish(document, output)
 
 
@@ -263,12 +267,4 @@ def _publish(document: dict[str, Any], output: str) -> None:
     if output == STREAM:
         write_stdout(text)
     else:
-        _write(Path(output), text.encode() + b"\n")
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        write_whole(Path(output), text + "\n")

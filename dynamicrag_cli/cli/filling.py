@@ -7,11 +7,10 @@ import numpy as np
 
 from dynamicrag_cli.adapters.files.corpora import Corpus
 from dynamicrag_cli.adapters.files.jsonl import encoder
+from dynamicrag_cli.cli.rejects import REJECTS
 from dynamicrag_cli.core.errors import InputError, TooManyRejectsError
 from dynamicrag_cli.core.records import Passage, Reject
 from dynamicrag_cli.core.repeats import Repeats
-
-REJECTS = "rejects.jsonl"
 
 
 def fill_store(folder: Path, corpus: Corpus, max_reject_rate: float) -> dict[str, int]:

@@ -17,9 +17,9 @@ from dynamicrag_cli.adapters.files.manifest import identity, read_manifest, writ
 from dynamicrag_cli.adapters.files.seal import check_seal, seal
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import Bar, progress, say
-from dynamicrag_cli.cli.filling import REJECTS, fill_store
+from dynamicrag_cli.cli.filling import fill_store
 from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
-from dynamicrag_cli.cli.runner import check_rejects
+from dynamicrag_cli.cli.rejects import REJECTS, check_rejects, tell_rejects
 from dynamicrag_cli.cli.workers import LOCAL
 from dynamicrag_cli.cli.workers import workers as spread_over
 from dynamicrag_cli.core.encoders import METRICS, POOLINGS
@@ -139,6 +139,8 @@ def index(
     spread = partial(spread_over, ctx, replies=Tally()) if runner != LOCAL else None
     if spread and (retriever != "dense" or "," in (device or "")):
         raise UsageError("--runner ray is for --retriever dense, with one --device: --workers says how many processes encode")
+    if retriever == "dense" and not model:
+        raise UsageError("--retriever dense needs --model, an encoder's folder or hub id")
     for file in embeddings or ():
         if not file.exists():
             raise InputError(f"{file}: no such file")
@@ -179,8 +181,7 @@ def index(
     building.rename(output)
     seconds = time.monotonic() - started
     say(f"index: {counts['out']} passages, {retriever}, {seconds:.1f} s -> {output}")
-    if counts["rejected"]:
-        say(f"  {counts['rejected']} rejected, with reasons: {output / REJECTS}")
+    tell_rejects(counts["rejected"], output / REJECTS)
     check_rejects(ctx, counts, output / REJECTS)
 
 

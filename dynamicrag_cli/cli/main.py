@@ -1,5 +1,6 @@
 """The program `drag`: its commands, and the one place where errors become messages and exit codes."""
 
+import io
 import os
 import signal
 import sys
@@ -34,23 +35,23 @@ from dynamicrag_cli.cli import (
 )
 from dynamicrag_cli.cli import eval as evaluation
 from dynamicrag_cli.cli.console import say
-from dynamicrag_cli.core.errors import DragError
+from dynamicrag_cli.cli.helping import Command, Group
+from dynamicrag_cli.core.errors import DragError, InputError
 
 HELP = """Train and run dynamic rerankers for RAG: an LLM that chooses which passages the generator reads, in which order and
 how many.
 
-The pipeline, in order: index, retrieve, rerank-teacher, build-bc, train sft, sample, reward, build-dpo, train dpo,
-infer, eval, report. Stages read and write JSONL, which validate, schema and show look at; data goes to stdout or -o, messages to
-stderr. Options may also come from a pipeline file (--config) or from
-DRAG_COMMAND_OPTION.
+Stages read and write JSONL; data goes to stdout or -o, messages to stderr. The pipeline trains twice: train sft behind build-bc,
+train dpo behind build-dpo. To ask one question: drag infer --question TEXT --index DIR --model MODEL.
 """
 
 app = typer.Typer(
     name="drag",
+    cls=Group,
     help=HELP,
     no_args_is_help=True,
     rich_markup_mode=None,
-    context_settings={"auto_envvar_prefix": "DRAG", "help_option_names": ["-h", "--help"]},
+    context_settings={"auto_envvar_prefix": "DRAG", "help_option_names": ["-h", "--help"], "max_content_width": 110},
     pretty_exceptions_enable=False,
 )
 
@@ -92,15 +93,19 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "doctor": doctor.doctor,
 }
 for _name, _function in _COMMANDS.items():
-    app.command(_name)(_function)
-train.app.command("reranker")(train_reranker.reranker)
-train.app.command("rrpo")(train_rrpo.rrpo)
+    app.command(_name, cls=Command)(_function)
+train.app.command("reranker", cls=Command)(train_reranker.reranker)
+train.app.command("rrpo", cls=Command)(train_rrpo.rrpo)
 app.add_typer(train.app, name="train")
 
 
 def main() -> None:
-    """Run `drag`; exit codes are those of `core.errors`, and 130 after Ctrl-C or SIGTERM."""
+    """Run `drag`; exit codes are those of `core.errors` (4 if the system refuses a file), and 130 after Ctrl-C or SIGTERM."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Data is UTF-8, whatever the locale; a text that it cannot say would end the program.
+            stream.reconfigure(encoding="utf-8")
     # A scheduler that preempts a job sends SIGTERM: it is Ctrl-C from there, so that children end and finished work is kept.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -108,3 +113,9 @@ def main() -> None:
     except DragError as error:
         say(f"error: {error}", style="red")
         sys.exit(error.exit_code)
+    except OSError as error:
+        # A full disk, a folder that nobody may write to: the system's word says it all. Libraries raise it without one.
+        if error.strerror is None:
+            raise
+        say(f"error: {error.filename or 'stdout'}: {error.strerror}", style="red")
+        sys.exit(InputError.exit_code)

@@ -14,7 +14,9 @@ from dynamicrag_cli.adapters.files.merging import merge as merge_parts
 from dynamicrag_cli.adapters.files.reuse import without_shard
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import say
-from dynamicrag_cli.cli.runner import check_rejects, chosen, rejects_path
+from dynamicrag_cli.cli.outputs import check_output
+from dynamicrag_cli.cli.rejects import check_rejects, rejects_path
+from dynamicrag_cli.cli.runner import chosen
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.records import Question, Reject
 from dynamicrag_cli.core.splits import split_of
@@ -35,14 +37,13 @@ def merge(
 
     Example: drag merge sampled-1.jsonl sampled-2.jsonl -o sampled.jsonl --against bc/dpo_pool.jsonl
     """
+    check_output(output, (*parts, against))
     manifests = [_manifest(part) for part in parts]
     fingerprint = _common_fingerprint(parts, manifests)
     if not Path(against).is_file():
         raise InputError(f"{against}: no such file")
     if file_hash(Path(against)) != fingerprint["input"]:
         raise InputError(f"{against} is not the file that the parts were made from ({manifests[0].get('source')})")
-    if any(path.exists() and output.exists() and path.samefile(output) for path in (*parts, Path(against))):
-        raise UsageError(f"{output} is also an input; give another -o")
     staged, rejects = output.with_name(output.name + ".plain"), rejects_path(output)
     staged_rejects = rejects.with_name(rejects.name + ".plain")
     tally = merge_parts(
@@ -71,7 +72,7 @@ def merge(
     counts = {**summed, "in": tally.n_in, "out": tally.n_out, "rejected": tally.n_rejected}
     write_manifest(output, _merged(manifests, fingerprint, counts))
     say(f"merge: {len(parts)} parts, {tally.n_in} in, {tally.n_out} out, {tally.n_rejected} rejected -> {output}")
-    check_rejects(ctx, counts, output)
+    check_rejects(ctx, counts, rejects)
 
 
 def _manifest(part: Path) -> dict[str, Any]:

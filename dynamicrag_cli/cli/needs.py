@@ -100,12 +100,12 @@ def _settings(section: dict[str, Any], command: Any) -> Iterator[dict[str, Any]]
     known = configs.options_of(command)
     defaults = {key: param.default for key, param in known.items() if isinstance(param.default, str)}
     own, variants = configs.split_variants(section)
-    base = defaults | {configs.option_key(key): value for key, value in own.items()}
+    base = defaults | {configs.dashed(key): value for key, value in own.items()}
     # The rows of infer are its variants, the section itself is only what they share.
     if not variants or command.name != "infer":
         yield base
     for variant in variants.values():
-        yield base | {configs.option_key(key): value for key, value in variant.items()}
+        yield base | {configs.dashed(key): value for key, value in variant.items()}
 
 
 def _weights(settings: dict[str, Any]) -> dict[str, float]:

@@ -271,7 +271,7 @@ def settings_of(ctx: typer.Context) -> dict[str, Any]:
     """The options of this call that decide its result: all but inputs, outputs and those that only say how it runs."""
     left_out = {"output", "help", "config", "variant", "dry_run", "templates"}
     return {
-        config.option_key(param.name): _plain(ctx.params.get(param.name))
+        config.option_key(param): _plain(ctx.params.get(param.name))
         for param in ctx.command.params
         if param.name
         and param.name not in left_out

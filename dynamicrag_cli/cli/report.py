@@ -12,7 +12,8 @@ from dynamicrag_cli.adapters.files.jsonl import Reader
 from dynamicrag_cli.adapters.files.runs import RunFolder, read_run
 from dynamicrag_cli.cli.bars import show_run
 from dynamicrag_cli.cli.console import progress, say
-from dynamicrag_cli.core.errors import InputError, MissingExtraError
+from dynamicrag_cli.cli.outputs import check_output, write_whole
+from dynamicrag_cli.core.errors import MissingExtraError
 from dynamicrag_cli.core.records import Prediction, Record, Reject, RewardedQuestion
 
 R = TypeVar("R", bound=Record)
@@ -32,6 +33,7 @@ def report(
 
     Example: drag report runs/demo -o report.html
     """
+    check_output(output, ())
     run = read_run(run_dir)
     if output is None:
         show_run(run.systems, run.stages, _sizes(run))
@@ -44,7 +46,7 @@ def report(
 
         browser = Browser()
         _collect(run, browser)
-        _write(output, page(run, browser, _title(run_dir), __version__))
+        write_whole(output, page(run, browser, _title(run_dir), __version__))
         say(f"report: {output} ({output.stat().st_size / 1e6:.1f} MB); open it in a browser")
     if run.study and output is None:
         for sentence in run.study.sentences:
@@ -90,13 +92,3 @@ def _sizes(run: RunFolder) -> dict[str, Counter[int]]:
         system: Counter(len(made.rollout.selection) for made in _records(run, path, Prediction))
         for system, path in run.predictions.items()
     }
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged = path.with_name(path.name + ".finishing")
-        staged.write_text(text, encoding="utf-8")
-        staged.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error

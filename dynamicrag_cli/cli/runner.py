@@ -26,11 +26,14 @@ from dynamicrag_cli.adapters.files.journal import Entry, Journal, publish, publi
 from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder, lines
 from dynamicrag_cli.adapters.files.manifest import manifest_path, read_manifest, write_manifest
 from dynamicrag_cli.adapters.files.reuse import Reusable
+from dynamicrag_cli.cli.config import command_words
 from dynamicrag_cli.cli.console import progress, say, write_stdout
 from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
+from dynamicrag_cli.cli.outputs import check_output
+from dynamicrag_cli.cli.rejects import REJECTS, check_rejects, rejects_path, tell_rejects
 from dynamicrag_cli.cli.workers import Apply, Prepare, workers
-from dynamicrag_cli.core.errors import InputError, InterruptedRunError, TooManyRejectsError, UsageError
-from dynamicrag_cli.core.records import Record, Reject
+from dynamicrag_cli.core.errors import InputError, InterruptedRunError, UsageError
+from dynamicrag_cli.core.records import KINDS, Record, Reject
 from dynamicrag_cli.core.shards import parse_shard
 from dynamicrag_cli.stages.outcome import Emission, Outcome
 
@@ -72,7 +75,7 @@ def run_stage(ctx: typer.Context, source: str, output: str, stage: Stage) -> Non
     """Run a record stage from `source` to `output`; see the module's docstring."""
     single = "" in stage.writes
     if source != STREAM:
-        _check_input(source, output)
+        _check_input(source, stage.reads, ctx)
     if output == STREAM:
         if not single:
             raise UsageError("this command writes several files; give -o DIR")
@@ -81,16 +84,16 @@ def run_stage(ctx: typer.Context, source: str, output: str, stage: Stage) -> Non
         _to_stdout(ctx, source, stage)
         return
     target = Path(output)
-    if single and target.is_dir():
-        raise UsageError(f"{output} is a folder; give -o the name of a file")
-    if not single:
+    if single:
+        check_output(output, [source])
+    else:
         check_folder_target(target, _kinds(stage))
     wanted = fingerprint(ctx, source, stage.templates_hash)
     if not ctx.params.get("fresh") and source != STREAM and is_fresh(target, wanted):
         target.with_name(target.name + ".partial").unlink(missing_ok=True)
         say(f"{wanted['command']}: {output} is up to date")
         tell_program(ctx, "up to date", _told(target, read_manifest(target)))
-        check_rejects(ctx, read_manifest(target)["counts"], target if single else manifest_path(target))
+        check_rejects(ctx, read_manifest(target)["counts"], rejects_path(target) if single else target / REJECTS)
         return
     _Run(ctx, source, target, stage, wanted).go()
 
@@ -101,14 +104,17 @@ def tell_program(ctx: typer.Context, event: str, facts: dict[str, Any]) -> None:
         write_stdout(json.dumps({"event": event, **facts}, ensure_ascii=False))
 
 
-def _check_input(source: str, output: str) -> None:
+def _check_input(source: str, reads: type[Record], ctx: typer.Context) -> None:
     path = Path(source)
     if not path.exists():
         raise InputError(f"{source}: no such file")
     if path.is_dir():
         raise InputError(f"{source}: is a folder, expected a JSONL file")
-    if output != STREAM and Path(output).exists() and path.samefile(output):
-        raise UsageError(f"{source} is both input and output; give another -o")
+    kind = KINDS.get(str(read_manifest(path).get("kind")))
+    if kind and not issubclass(kind, reads):
+        raise InputError(
+            f"{source} holds {kind.__name__} records, and drag {' '.join(command_words(ctx))} wants {reads.__name__} records"
+        )
 
 
 class _Run:
@@ -198,7 +204,7 @@ class _Run:
             shutil.rmtree(home, ignore_errors=True)
             home.mkdir()
         targets = {"": self.target} if single else {stem: home / f"{stem}.jsonl" for stem in self.stage.writes}
-        rejects = rejects_path(self.target) if single else home / "rejects.jsonl"
+        rejects = rejects_path(self.target) if single else home / REJECTS
         if single:
             # From here on the output is being replaced: the manifest of the old one must not vouch for the new.
             manifest_path(self.target).unlink(missing_ok=True)
@@ -235,20 +241,11 @@ class _Run:
         partial.unlink()
         _report(self.wanted["command"], manifest, self.target, rejects)
         tell_program(self.ctx, "end", _told(self.target, manifest))
-        check_rejects(self.ctx, manifest["counts"], self.target if single else manifest_path(self.target))
+        check_rejects(self.ctx, manifest["counts"], rejects)
 
 
 def _told(target: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     return {"output": str(target), **{name: manifest.get(name) for name in ("counts", "notes", "seconds")}}
-
-
-def check_rejects(ctx: typer.Context, counts: dict[str, int], where: Path | None = None) -> None:
-    """Say by the exit code that more was rejected than is allowed; what was not is in the output all the same."""
-    n_in, n_rejected = counts["in"], counts["rejected"]
-    if n_in and n_rejected / n_in > float(ctx.params.get("max_reject_rate", 0.01)):
-        raise TooManyRejectsError(
-            f"{n_rejected} of {n_in} records were rejected, more than --max-reject-rate allows; see {where}"
-        )
 
 
 def _kinds(stage: Stage) -> object:
@@ -324,14 +321,6 @@ def _to_stdout(ctx: typer.Context, source: str, stage: Stage) -> None:
     check_rejects(ctx, {"in": n_in, "rejected": n_rejected})
 
 
-def rejects_path(output: Path) -> Path:
-    """Where the rejects of an output file go: OUT.rejects.jsonl, without what OUT is packed in."""
-    name = output.name
-    for suffix in (".gz", ".zst", ".jsonl"):
-        name = name.removesuffix(suffix)
-    return output.with_name(f"{name}.rejects.jsonl")
-
-
 def _report(command: str, manifest: dict[str, Any], target: Path, rejects: Path) -> None:
     counts = manifest["counts"]
     out = counts["out"]
@@ -345,5 +334,6 @@ def _report(command: str, manifest: dict[str, Any], target: Path, rejects: Path)
         say(f"  {counts['cache_hits']:>6}  greedy replies out of the cache, {counts['cache_misses']} asked of a model")
     if manifest["moved_to_meta"]:
         say("  unknown fields kept in meta: " + ", ".join(f"{k} ({n})" for k, n in sorted(manifest["moved_to_meta"].items())))
-    if counts["rejected"]:
-        say(f"  {counts['rejected']} rejected, with reasons: {rejects}")
+    if not counts["in"]:
+        say(f"  {manifest['source']} has no record for this call: look at it with drag validate, and at --split and --shard")
+    tell_rejects(counts["rejected"], rejects)

@@ -7,6 +7,7 @@ import typer
 
 from dynamicrag_cli.adapters.trainers.mixing import parse_mix
 from dynamicrag_cli.cli import options as opt
+from dynamicrag_cli.cli.helping import Command
 from dynamicrag_cli.cli.training import train
 
 app = typer.Typer(no_args_is_help=True, help="Train a model through LLaMA-Factory (an environment of its own).")
@@ -123,7 +124,7 @@ ModelOut = Annotated[
 _DEFAULT_TRAINER = "llamafactory-cli"
 
 
-@app.command()
+@app.command(cls=Command)
 def sft(
     ctx: typer.Context,
     data: Data,
@@ -170,7 +171,7 @@ def sft(
     train(ctx, "sft", {"reranker": ["reranker_bc"], "generator": ["generator_sft"], "both": ["reranker_bc", "generator_sft"]}, {})
 
 
-@app.command()
+@app.command(cls=Command)
 def dpo(
     ctx: typer.Context,
     data: Data,

@@ -74,6 +74,8 @@ def train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: di
         building_folder.move(building, output)
         say(f"train {stage}: {output} was finished by an earlier run")
         return
+    # Looked for before the audit, which may take minutes.
+    program = Path(llamafactory.find_cli(params["trainer"]))
     examples = {name: sum(1 for _ in lines(str(data / f"{name}.jsonl"))) for name in datasets}
     n_own = sum(examples.values())
     mixed = [example for mix in mixes for example in read_mix(mix, n_own, params["seed"])]
@@ -97,7 +99,7 @@ def train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: di
         "seconds": round(seconds, 3),
         "loss": curve,
         "stage": stage,
-        "trainer": version_beside(Path(llamafactory.find_cli(params["trainer"])), "llamafactory"),
+        "trainer": version_beside(program, "llamafactory"),
         "audit": found.document(params["cutoff"]),
     }
     write_card(building, output.name, params["model"], manifest, params["templates"])

@@ -15,7 +15,6 @@ TERMS = PURE_TERMS + MODEL_TERMS
 # What RRPO rewards on every prefix; `hit` is in {-1, 1}, as its paper has it, all others in [0, 1].
 READER_TERMS = ("em", "f1", "hit", "rouge", "length")
 MAX_JUDGEMENT_TOKENS = 16
-PAPER_WEIGHTS = {"em": 0.2, "bertscore": 0.2, "rouge": 0.2, "length": 0.2, "judge": 0.2}
 
 
 def parse_weights(text: str, known: Sequence[str] = TERMS) -> dict[str, float]:

@@ -42,7 +42,7 @@ def test_what_a_loader_raises_is_one_line(tmp_path: Path, error: Exception) -> N
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["{tmp}/nowhere", "./nowhere", "../nowhere", "~/no-such-folder", "a/b/c", "here/nowhere"])
+@pytest.mark.parametrize("name", ["{tmp}/nowhere", "./nowhere", "../nowhere", "~/no-such-folder", "a/b/c", "here/nowhere", "sft"])
 def test_what_can_only_be_a_folder_is_not_asked_of_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path("here").mkdir()

@@ -66,6 +66,22 @@ def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(options, 
     assert made["engine"] == "fake"
 
 
+def test_one_word_is_enough_for_an_option_that_may_be_repeated(tmp_path: Path, drag, toy_bm25: Path) -> None:
+    questions = write(tmp_path / "q.jsonl", [{"id": "q1", "question": "Where does the Danube rise?"}])
+    file = tmp_path / "one.yaml"
+    for written in (str(toy_bm25), [str(toy_bm25)]):
+        file.write_text(yaml.safe_dump({"retrieve": {"index": written}}))
+        assert drag("retrieve", questions, "--config", file, "-o", tmp_path / "out.jsonl", "--fresh").code == 0
+        assert "retrieve.index" not in drag("check", file).err
+
+
+def test_a_key_is_the_name_of_the_flag(tmp_path: Path, drag) -> None:
+    source, file = write(tmp_path / "in.jsonl", [question(1)]), tmp_path / "p.yaml"
+    file.write_text("rerank-teacher: {teacher: gold, json: true}")
+    done = drag("rerank-teacher", source, "-o", tmp_path / "out.jsonl", "--config", file)
+    assert (done.code, json.loads(done.out.splitlines()[0])["event"]) == (0, "start")
+
+
 def test_the_file_itself_may_be_named_by_the_environment(options, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRAG_INFER_CONFIG", "pipeline.yaml")
     monkeypatch.setenv("DRAG_INFER_VARIANT", "k1")

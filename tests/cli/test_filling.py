@@ -7,7 +7,8 @@ import pytest
 
 from dynamicrag_cli.adapters.files.corpora import Corpus
 from dynamicrag_cli.adapters.retrievers.store import PassageStore
-from dynamicrag_cli.cli.filling import REJECTS, fill_store
+from dynamicrag_cli.cli.filling import fill_store
+from dynamicrag_cli.cli.rejects import REJECTS
 from dynamicrag_cli.core.errors import InputError, TooManyRejectsError
 from tests.samples import read
 

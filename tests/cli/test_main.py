@@ -3,11 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from dynamicrag_cli import __version__
-from dynamicrag_cli.cli import main as module
 from dynamicrag_cli.core import errors
 from tests.conftest import ROOT
 from tests.samples import question, write
@@ -16,18 +16,6 @@ from tests.samples import question, write
 def test_version_goes_to_stdout(drag) -> None:
     done = drag("--version")
     assert (done.code, done.out.decode().strip()) == (0, __version__)
-
-
-def test_help_names_the_commands_in_the_order_of_the_pipeline(drag) -> None:
-    done = drag("--help")
-    assert done.code == 0
-    rows = [
-        line.split()[0]
-        for line in done.out.decode().split("Commands:")[1].splitlines()
-        if line.startswith("  ") and line[2] != " "
-    ]
-    assert rows[:4] == ["index", "retrieve", "rerank-teacher", "build-bc"]
-    assert {*rows} == {*module._COMMANDS, "train"}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +36,7 @@ def test_wrong_words_are_exit_2(drag, arguments: list[str], words: str) -> None:
         (errors.InputError("w[1]rong"), 4),
         (errors.EngineError("w[1]rong"), 5),
         (errors.TooManyRejectsError("w[1]rong"), 6),
+        (OSError(28, "w[1]rong", "stdout"), 4),
         (KeyboardInterrupt(), 130),
     ],
     ids=lambda value: type(value).__name__,
@@ -62,7 +51,32 @@ def test_every_error_has_its_exit_code_and_message(
     done = drag("check", "x.yaml")
     assert (done.code, done.error, done.out) == (code, None, b"")
     # Square brackets are text, not markup.
-    assert isinstance(error, KeyboardInterrupt) or "error: w[1]rong" in done.err
+    assert isinstance(error, KeyboardInterrupt) or "w[1]rong" in done.err
+
+
+def test_what_is_no_message_for_people_stays_a_bug_with_its_traceback(drag, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments, **_options):
+        raise OSError("a library's own words")
+
+    monkeypatch.setattr("dynamicrag_cli.cli.check.configs.load", fail)
+    assert isinstance(drag("check", "x.yaml").error, OSError)
+
+
+def test_texts_are_shown_whatever_the_locale(tmp_path) -> None:
+    source = write(tmp_path / "in.jsonl", [question(1, question="Where does the Danube 😀 rise?")])
+    plain = {**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "dynamicrag_cli", "show", str(source)], capture_output=True, env=plain, check=False
+    )
+    assert (done.returncode, "😀" in done.stdout.decode()) == (0, True), done.stderr
+
+
+def test_a_disk_that_is_full_under_a_stream_is_told_in_one_line(tmp_path) -> None:
+    source = write(tmp_path / "in.jsonl", [question(1)])
+    call = [sys.executable, "-m", "dynamicrag_cli", "rerank-teacher", str(source), "--teacher", "gold"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    assert (done.returncode, done.stderr) == (4, b"error: stdout: No space left on device\n")
 
 
 def test_a_missing_library_names_the_extra(drag, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path, drag, label, s
     done = drag("merge", one, source, *arguments, source)
     assert (done.code, "no output of drag" in done.err) == (4, True)
     done = drag("merge", one, two, "-o", one, "--against", source)
-    assert (done.code, "also an input" in done.err) == (2, True)
+    assert (done.code, "both input and output" in done.err) == (2, True)
     assert drag("rerank-teacher", source, "-o", tmp_path / "x", "--teacher", "gold", "--shard", "3/2").code == 2
 
 

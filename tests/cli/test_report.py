@@ -95,7 +95,7 @@ def test_errors(drag, tmp_path: Path, folder: Path) -> None:
         done = drag("report", path)
         assert (done.code, done.error, words in done.err) == (4, None, True)
     done = drag("report", folder, "-o", folder)
-    assert (done.code, done.error, "cannot write" in done.err) == (4, None, True)
+    assert (done.code, done.error, "is a folder" in done.err) == (2, None, True)
 
 
 def evil_run(folder: Path) -> Path:

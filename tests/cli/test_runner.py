@@ -308,6 +308,23 @@ def test_exit_codes_of_wrong_calls(tmp_path: Path, drag, source: Path, arguments
     assert not (tmp_path / "o").exists()
 
 
+def test_an_output_of_another_kind_is_refused_by_its_manifest(tmp_path: Path, drag, label) -> None:
+    assert label(tmp_path / "labelled.jsonl").code == 0
+    done = drag("build-dpo", tmp_path / "labelled.jsonl", "-o", tmp_path / "pairs")
+    assert done.code == 4
+    assert "holds LabelledQuestion records, and drag build-dpo wants RewardedQuestion records" in done.err
+    assert not (tmp_path / "pairs").exists()
+
+
+@pytest.mark.parametrize(("text", "options"), [("", []), (json.dumps(question(1)), ["--split", "test"])])
+def test_that_nothing_was_read_is_told(tmp_path: Path, drag, text: str, options: list[str]) -> None:
+    source, fake = tmp_path / "in.jsonl", script(tmp_path / "fake.json")
+    source.write_text(text)
+    done = drag("infer", source, "-o", tmp_path / "out.jsonl", "--engine", "fake", "--model", fake, *options)
+    assert (done.code, read(tmp_path / "out.jsonl")) == (0, [])
+    assert "in.jsonl has no record for this call" in done.err
+
+
 def test_a_folder_stage_writes_its_files_rejects_and_registry(tmp_path: Path, drag, source: Path) -> None:
     assert drag("rerank-teacher", source, "-o", tmp_path / "l.jsonl", "--teacher", "gold", "--max-reject-rate", 1).code == 0
     with (tmp_path / "l.jsonl").open("a") as file:

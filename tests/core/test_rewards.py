@@ -1,10 +1,14 @@
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamicrag_cli.core.errors import UsageError
-from dynamicrag_cli.core.rewards import PAPER_WEIGHTS, TERMS, length_reward, length_terms, parse_judgement, parse_weights, total
+from dynamicrag_cli.core.rewards import TERMS, length_reward, length_terms, parse_judgement, parse_weights, total
 from tests.builders import quick
+from tests.samples import ROOT
+
+PAPER_WEIGHTS = {"em": 0.2, "bertscore": 0.2, "rouge": 0.2, "length": 0.2, "judge": 0.2}
 
 
 @pytest.mark.parametrize(
@@ -32,9 +36,9 @@ def test_wrong_weights_are_refused(text, message):
         parse_weights(text)
 
 
-def test_paper_weights():
-    assert {name: 0.2 for name in TERMS if name not in ("length_tokens", "length_answer")} == PAPER_WEIGHTS
-    assert parse_weights(" ".join(f"{name}={weight}" for name, weight in PAPER_WEIGHTS.items())) == PAPER_WEIGHTS
+def test_the_papers_pipeline_has_the_papers_weights():
+    pipeline = yaml.safe_load((ROOT / "pipelines/llama3_8b.yaml").read_text(encoding="utf-8"))
+    assert parse_weights(pipeline["reward"]["weights"]) == PAPER_WEIGHTS
 
 
 def test_length_reward():

@@ -1,7 +1,7 @@
 import pytest
 
 from dynamicrag_cli.core.records import RewardedQuestion
-from dynamicrag_cli.core.rewards import PAPER_WEIGHTS, PURE_TERMS
+from dynamicrag_cli.core.rewards import PURE_TERMS
 from dynamicrag_cli.stages.reward import reward
 from tests.builders import rollout, sampled
 
@@ -36,8 +36,9 @@ def test_terms_and_total():
     assert [made.total for made in found] == pytest.approx([0.9, 0.2, 0.4 * 2 / 3 + 0.05])
 
 
-def test_paper_weights():
-    (found,) = rewards(sampled([rollout("abc")]), PAPER_WEIGHTS, bertscore=ScriptedTerm(0.9), judge=ScriptedTerm(0.8))
+def test_the_total_weighs_terms_of_models_too():
+    weights = dict.fromkeys(("em", "bertscore", "rouge", "length", "judge"), 0.2)
+    (found,) = rewards(sampled([rollout("abc")]), weights, bertscore=ScriptedTerm(0.9), judge=ScriptedTerm(0.8))
     assert found.total == pytest.approx(0.2 * (1 + 0.9 + 1 + 0.25 + 0.8))
 
 

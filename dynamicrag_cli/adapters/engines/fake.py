@@ -28,7 +28,6 @@ class FakeEngine:
             self.script: dict[str, Any] = json.loads(Path(model).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"the fake engine's --model must be a JSON script: {error}") from error
-        self.n_calls = 0
 
     def _rule(self, request: ChatRequest) -> dict[str, Any]:
         prompt = f"{request.chat.system}\n{request.chat.user}"
@@ -39,7 +38,6 @@ class FakeEngine:
 
     def chat(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
         """Scripted texts: shape (len(requests), options.n)."""
-        self.n_calls += len(requests)
         return [[self._complete(request, sample, options) for sample in range(options.n)] for request in requests]
 
     def _complete(self, request: ChatRequest, sample: int, options: SamplingOptions) -> Completion:

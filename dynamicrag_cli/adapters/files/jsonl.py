@@ -147,20 +147,6 @@ class Reader(Generic[R]):
             return record
 
 
-def read_all(path: str, kind: type[R]) -> list[R]:
-    """All records of a file that must be whole.
-
-    Raises:
-        InputError: A line cannot be used; the message names it.
-    """
-    records: list[R] = []
-    for item in Reader(path, kind):
-        if isinstance(item, Reject):
-            raise InputError(f"{path}, line {item.line}: {item.reason}")
-        records.append(item)
-    return records
-
-
 def finish(source: Path, target: Path) -> None:
     """Publish a finished plain file: compress by the target's name, fsync, rename; the source is removed."""
     if not target.name.endswith((".gz", ".zst")):

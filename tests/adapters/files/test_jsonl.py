@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from dynamicrag_cli.adapters.files import jsonl
-from dynamicrag_cli.adapters.files.jsonl import Reader, finish, read_all
+from dynamicrag_cli.adapters.files.jsonl import Reader, finish
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.records import Passage, Question, Reject, RetrievedQuestion
 
@@ -209,12 +209,6 @@ def test_a_damaged_compressed_file_is_an_input_error(tmp_path: Path, name: str, 
     path = written(tmp_path, damage(pack(many())), name)
     with pytest.raises(InputError, match="damaged"):
         read(path)
-
-
-def test_read_all_wants_every_line_to_be_usable(tmp_path: Path) -> None:
-    assert [record.id for record in read_all(str(written(tmp_path, GOOD)), Passage)] == ["p1"]
-    with pytest.raises(InputError, match=r"in\.jsonl, line 2: "):
-        read_all(str(written(tmp_path, GOOD + b"\n{}\n")), Passage)
 
 
 @pytest.mark.parametrize(("name", "unpack"), [("out.jsonl", bytes), ("out.gz", gzip.decompress), ("out.zst", None)])
