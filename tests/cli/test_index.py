@@ -133,6 +133,8 @@ def test_wrong_calls(drag, corpus: Path, tmp_path: Path) -> None:
         done = drag("index", *arguments, "-o", tmp_path / "ix")
         assert (done.code, done.error) == (code, None), done.err
         assert not (tmp_path / "ix").exists()
+        # What a call lacks is told before a corpus is read.
+        assert code == 4 or "reading" not in done.err
 
 
 def test_workers_are_for_encoding(drag, corpus: Path, tmp_path: Path, tiny_encoder: Path) -> None:
