@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,11 +38,11 @@ def drag(*arguments: object) -> None:
     app([str(argument) for argument in arguments], standalone_mode=False)
 
 
-def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A Markdown table."""
-    print(f"\n{title}\n\n| {' | '.join(headings)} |\n|{'---|' * len(headings)}")
+def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A Markdown table, each row as soon as it is there."""
+    print(f"\n{title}\n\n| {' | '.join(headings)} |\n|{'---|' * len(headings)}", flush=True)
     for row in rows:
-        print(f"| {' | '.join(str(cell) for cell in row)} |")
+        print(f"| {' | '.join(str(cell) for cell in row)} |", flush=True)
 
 
 def prepare(data: Path, cache: Path, model: str, passages: int, questions: int, parts: Collection[str]) -> None:
@@ -184,6 +184,16 @@ def store(cache: Path, size: int) -> None:
     print_table(f"A store of {size} passages, {filled['bytes'] / MIB:.0f} MiB:", ("", "s", "heap MiB", "RSS MiB"), rows)
 
 
+def sized(cache: Path, size: int, kind: str, results: list[dict[str, Any]]) -> Sequence[str]:
+    """Build and search an index of a kind and size; returns its row, and adds what was measured to the results."""
+    built = in_process("build", cache, size, kind)
+    asked = in_process("search", cache, size, kind)
+    results.append({**built, **asked, "n": size})
+    peaks = [f"{one['peak'] / 1e6:.0f}" for one in (built, asked)]
+    recalls = [f"{one['recall']:.3f}" for one in (built, asked)]
+    return (kind, f"{built['bytes'] / 1e6:.0f}", f"{built['build_s']:.1f}", *peaks, f"{asked['rate']:.0f}", *recalls)
+
+
 def presets(cache: Path, sizes: Sequence[int]) -> None:
     """Each kind of index by size: peak memory, recall, questions per second, and what that comes to at 21 million."""
     from dynamicrag_cli.core.presets import PRESETS
@@ -192,33 +202,9 @@ def presets(cache: Path, sizes: Sequence[int]) -> None:
     width = 0
     for size in sizes:
         width = in_process("shards", cache, size)["dimension"]
-        rows = []
-        for kind in KINDS:
-            built, asked = in_process("build", cache, size, kind), in_process("search", cache, size, kind)
-            results[kind].append({**built, **asked, "n": size})
-            rows.append(
-                (
-                    kind,
-                    f"{built['bytes'] / 1e6:.0f}",
-                    f"{built['build_s']:.1f}",
-                    f"{(built['peak']) / 1e6:.0f}",
-                    f"{asked['peak'] / 1e6:.0f}",
-                    f"{asked['rate']:.0f}",
-                    f"{built['recall']:.3f}",
-                    f"{asked['recall']:.3f}",
-                )
-            )
-        headings = (
-            "",
-            "index MB",
-            "build s",
-            "peak MB building",
-            "peak MB searching",
-            "questions/s",
-            "recall@10",
-            "of questions",
-        )
-        print_table(f"{size} vectors of {width} dimensions:", headings, rows)
+        headings = ("", "index MB", "build s", "peak MB built", "peak MB searched", "questions/s", "recall@10", "of questions")
+        title = f"{size} vectors of {width} dimensions, seconds of the processor:"
+        print_table(title, headings, (sized(cache, size, kind, results[kind]) for kind in KINDS))
     rows = []
     for kind, found in results.items():
         preset, last = PRESETS[kind], found[-1]
