@@ -66,6 +66,8 @@ def reply(status: int, text: str, content_type: str = "application/json") -> Ans
         handler.send_header("Content-Type", content_type)
         handler.send_header("Content-Length", str(len(data)))
         handler.send_header("Connection", "close")
+        # What the client tries again it tries at once, so that no test waits.
+        handler.send_header("Retry-After-Ms", "1")
         handler.end_headers()
         handler.wfile.write(data)
         handler.close_connection = True

@@ -136,5 +136,5 @@ def test_the_trainer_and_the_engine_see_the_same_tokens(run: Path) -> None:
     assert "TOKENS" in done.stdout, done.stderr[-2000:]
     prompt, reply = json.loads(done.stdout.split("TOKENS ")[1])
     engine = HfEngine(str(run / "sft"), EngineSettings(device="cpu"))
-    assert engine.encode(Chat(example["system"], example["user"])) == prompt
+    assert engine.encode([Chat(example["system"], example["user"])]) == [prompt]
     assert engine.tokenizer.decode(reply).startswith(example["assistant"])

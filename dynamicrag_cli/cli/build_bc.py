@@ -90,6 +90,8 @@ def build_bc(
     seed: opt.Seed = 0,
     device: opt.Device = None,
     batch_tokens: opt.BatchTokens = 16384,
+    concurrency: opt.Concurrency = 16,
+    timeout_s: opt.TimeoutS = 120.0,
     gpus: opt.Gpus = 1,
     cache: opt.Cache = None,
     chunk: opt.Chunk = 256,

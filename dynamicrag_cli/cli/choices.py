@@ -11,6 +11,7 @@ from dynamicrag_cli.core.engine import Engine
 from dynamicrag_cli.core.errors import TooManyRejectsError, UsageError
 from dynamicrag_cli.core.grammar import ChoiceRules
 from dynamicrag_cli.core.identifiers import WELL_FORMED
+from dynamicrag_cli.core.selectors import LLM_SELECTOR, MODEL_SELECTORS, Selector
 
 
 def check_choice(ctx: typer.Context, output: str) -> None:
@@ -30,6 +31,25 @@ def check_choice(ctx: typer.Context, output: str) -> None:
         raise UsageError(f"{_clamps(options)} needs constrained decoding; leave --no-constrained away")
     if options["max_malformed_rate"] < 1 and output == STREAM:
         raise UsageError("--max-malformed-rate needs -o OUT: the statuses are counted in its manifest")
+
+
+def check_selector(options: dict[str, Any], selector: Selector) -> None:
+    """Refuse a selector of `infer` without its model, and options that it would not hear.
+
+    Raises:
+        UsageError: There is one.
+    """
+    name = selector.name
+    deaf = [] if name == LLM_SELECTOR else ["constrained", "min_k", "max_k", "window", "window_tokens"]
+    deaf += [] if name in (LLM_SELECTOR, "rrpo") else ["stop_bias"]
+    if unheard := [f"--{option.replace('_', '-')}" for option in deaf if options[option]]:
+        raise UsageError(f"the selector {name!r} has no {', '.join(unheard)}, as the selector 'llm' has; leave it away")
+    if name == LLM_SELECTOR and not options["model"]:
+        raise UsageError("the selector 'llm' needs --model, the reranker")
+    if name in MODEL_SELECTORS and not options["selector_model"]:
+        raise UsageError(f"the selector {name!r} needs --selector-model, made by drag train reranker or drag train rrpo")
+    if not (options["reader"] or options["model"]):
+        raise UsageError("give --reader (or --model), the model that answers")
 
 
 def choice_rules(options: dict[str, Any], policy: Engine | None) -> ChoiceRules:

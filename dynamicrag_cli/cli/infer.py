@@ -12,7 +12,7 @@ from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.asking import Process, answer_one
-from dynamicrag_cli.cli.choices import check_choice, check_malformed, choice_rules
+from dynamicrag_cli.cli.choices import check_choice, check_malformed, check_selector, choice_rules
 from dynamicrag_cli.cli.models import Closing, engine_settings, open_pair, open_ranker, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.engine import SamplingOptions
@@ -94,6 +94,8 @@ def infer(
     trust_remote_code: opt.TrustRemoteCode = False,
     device: opt.Device = None,
     batch_tokens: opt.BatchTokens = 16384,
+    concurrency: opt.Concurrency = 16,
+    timeout_s: opt.TimeoutS = 120.0,
     gpus: opt.Gpus = 1,
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
@@ -116,14 +118,7 @@ def infer(
     """
     chosen = parse_selector(selector)
     uses_model = chosen.name == LLM_SELECTOR
-    if uses_model and not model:
-        raise UsageError("the selector 'llm' needs --model, the reranker")
-    if not uses_model and (constrained or min_k or max_k is not None):
-        raise UsageError("--constrained, --min-k and --max-k are about the replies of the selector 'llm'")
-    if chosen.name in MODEL_SELECTORS and not selector_model:
-        raise UsageError(f"the selector {chosen.name!r} needs --selector-model, made by drag train reranker or drag train rrpo")
-    if not (reader or model):
-        raise UsageError("give --reader (or --model), the model that answers")
+    check_selector(ctx.params, chosen)
     check_choice(ctx, output)
     settings = engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
     options, replies, closing = ctx.params, Tally(), Closing(ctx.call_on_close)

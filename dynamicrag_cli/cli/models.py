@@ -2,7 +2,7 @@
 
 import atexit
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ NO_CACHE = "none"
 
 def engine_settings(ctx: typer.Context) -> EngineSettings:
     """Engine settings from the options that the command has."""
-    names = ("device", "dtype", "max_model_len", "batch_tokens", "gpus", "base_url", "revision", "trust_remote_code")
-    return EngineSettings(**{name: ctx.params[name] for name in names if ctx.params.get(name) is not None})
+    named = {field.name: ctx.params.get(field.name) for field in fields(EngineSettings)}
+    return EngineSettings(**{name: value for name, value in named.items() if value is not None})
 
 
 class Closing:

@@ -202,6 +202,11 @@ MaxModelLen = Annotated[int | None, typer.Option(min=64, help="Context length in
 BatchTokens = Annotated[
     int, typer.Option(min=1, help="hf: tokens per batch, samples and padding included.", rich_help_panel=RUNNING)
 ]
+Concurrency = Annotated[int, typer.Option(min=1, help="openai: requests in flight.", rich_help_panel=RUNNING)]
+TimeoutS = Annotated[
+    float,
+    typer.Option(min=0.1, help="openai: seconds before a request counts as failed and is sent again.", rich_help_panel=RUNNING),
+]
 Gpus = Annotated[int, typer.Option(min=1, help="vllm: GPUs that share one copy of the model.", rich_help_panel=RUNNING)]
 BaseUrl = Annotated[
     str | None,

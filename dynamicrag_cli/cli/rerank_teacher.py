@@ -62,6 +62,8 @@ def rerank_teacher(
     ] = True,
     batch_size: opt.BatchSize = 32,
     batch_tokens: opt.BatchTokens = 16384,
+    concurrency: opt.Concurrency = 16,
+    timeout_s: opt.TimeoutS = 120.0,
     gpus: opt.Gpus = 1,
     chunk: opt.Chunk = 64,
     max_reject_rate: opt.MaxRejectRate = 0.01,

@@ -61,6 +61,8 @@ def reward(
     ] = False,
     batch_size: opt.BatchSize = 32,
     batch_tokens: opt.BatchTokens = 16384,
+    concurrency: opt.Concurrency = 16,
+    timeout_s: opt.TimeoutS = 120.0,
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,
     cache: opt.Cache = None,

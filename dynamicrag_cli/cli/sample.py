@@ -46,6 +46,8 @@ def sample(
     trust_remote_code: opt.TrustRemoteCode = False,
     device: opt.Device = None,
     batch_tokens: opt.BatchTokens = 16384,
+    concurrency: opt.Concurrency = 16,
+    timeout_s: opt.TimeoutS = 120.0,
     gpus: opt.Gpus = 1,
     chunk: opt.Chunk = 256,
     max_reject_rate: opt.MaxRejectRate = 0.01,

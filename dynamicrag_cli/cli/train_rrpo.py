@@ -117,6 +117,8 @@ def rrpo(
     trust_remote_code: opt.TrustRemoteCode = False,
     device: opt.Device = None,
     batch_tokens: opt.BatchTokens = 16384,
+    concurrency: opt.Concurrency = 16,
+    timeout_s: opt.TimeoutS = 120.0,
     gpus: opt.Gpus = 1,
     cache: Annotated[
         str | None,

@@ -53,6 +53,9 @@ def parse_selection(reply: str | None, n_candidates: int, *, truncated: bool = F
     if not truncated and text.strip(".`*'\"[] ").lower() == NONE_REPLY.lower():
         return Selection((), "none")
     numbers, form = _numbers(text)
+    if truncated and form == "unbracketed":
+        # Nothing closes the last one: a `1` may have been on its way to 14.
+        numbers.pop()
     if not numbers:
         return Selection((), "truncated" if truncated else "no_identifier")
     positions = [number - 1 for number in numbers if 1 <= number <= n_candidates]

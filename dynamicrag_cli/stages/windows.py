@@ -63,7 +63,7 @@ def first_candidates(record: RetrievedQuestion, n: int | None) -> RetrievedQuest
 
 
 def narrow(records: Sequence[RetrievedQuestion], choose: Choose, excess: Excess, limits: Limits) -> list[Pool]:
-    """The pools when the rounds are over; a question that one window can hold is as it came.
+    """The pools when the rounds are over; a question that one window and the context can hold is as it came.
 
     Args:
         records: The questions with all their candidates.
@@ -75,7 +75,7 @@ def narrow(records: Sequence[RetrievedQuestion], choose: Choose, excess: Excess,
         UsageError: A limit in tokens for an engine that cannot count them.
     """
     pools = [Pool(record) for record in records]
-    active = [index for index, record in enumerate(records) if _is_large(record, excess, limits)]
+    active = [index for index, record in enumerate(records) if len(record.docs) > 1]
     for turn in range(1, max((len(record.docs) for record in records), default=0) + 1):
         split = _windows([pools[index].record for index in active], excess, limits)
         dealt = {index: windows for index, windows in zip(active, split, strict=True) if len(windows) > 1}
@@ -95,17 +95,11 @@ def narrow(records: Sequence[RetrievedQuestion], choose: Choose, excess: Excess,
     return pools
 
 
-def _is_large(record: RetrievedQuestion, excess: Excess, limits: Limits) -> bool:
-    if limits.passages is not None and len(record.docs) > limits.passages:
-        return True
-    return limits.tokens is not None and len(record.docs) > 1 and _tokens([record], excess, counted=True)[0][0] > limits.tokens
-
-
-def _tokens(records: Sequence[RetrievedQuestion], excess: Excess, *, counted: bool = False) -> list[tuple[int, int]]:
+def _tokens(records: Sequence[RetrievedQuestion], excess: Excess, limits: Limits) -> list[tuple[int, int]]:
     """Tokens of each question's passages, and the room that its prompt has for them."""
     full, bare = excess(records), excess([_with(record, []) for record in records])
     made = [(whole - empty, -empty) for whole, empty in zip(full, bare, strict=True)]
-    if counted and any(not tokens for tokens, _ in made):
+    if limits.tokens is not None and any(not tokens for tokens, _ in made):
         raise UsageError("--window-tokens needs an engine that counts tokens; give --max-model-len, or --window for passages")
     return made
 
@@ -115,7 +109,7 @@ def _windows(records: Sequence[RetrievedQuestion], excess: Excess, limits: Limit
     made = [_deal(record.docs, math.ceil(len(record.docs) / (limits.passages or len(record.docs) or 1))) for record in records]
     waiting = [(index, docs) for index, windows in enumerate(made) for docs in windows if len(docs) > 1]
     while waiting:
-        sizes = _tokens([_with(records[index], docs) for index, docs in waiting], excess)
+        sizes = _tokens([_with(records[index], docs) for index, docs in waiting], excess, limits)
         smaller: list[tuple[int, list[Candidate]]] = []
         for (index, docs), (tokens, free) in zip(waiting, sizes, strict=True):
             room = min(free, limits.tokens or free)

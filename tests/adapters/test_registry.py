@@ -21,7 +21,7 @@ def test_an_unknown_name_tells_the_nearest() -> None:
         registry.load("retriever", "bm52", registry.RETRIEVERS)
 
 
-@pytest.mark.parametrize(("table", "name", "library"), [("retriever", "bm25", "bm25s"), ("engine", "openai", "tenacity")])
+@pytest.mark.parametrize(("table", "name", "library"), [("retriever", "bm25", "bm25s"), ("engine", "openai", "openai")])
 def test_a_library_that_is_not_there_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, table: str, name: str, library: str
 ) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from tenacity import wait_none
 
 from dynamicrag_cli.adapters.engines import openai as module
 from tests.loopback import error, texts
@@ -16,7 +15,7 @@ KEY = "sk-test-9f3a0c77e1"
 def served(drag, loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """`drag sample` over the endpoint; gives the run and the bytes of every file that it has left."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr(module, "wait_random_exponential", lambda **_settings: wait_none())
+    monkeypatch.setattr(module, "_RETRIES", 1)
     source = write(tmp_path / "in.jsonl", [question(number) for number in range(6)])
 
     def run(*extra: object):
@@ -43,11 +42,24 @@ def test_a_run_that_ends_well(served, loopback) -> None:
 
 
 def test_a_server_that_repeats_the_key_in_every_refusal(served, loopback) -> None:
-    loopback.answers = [error(401, f"Incorrect API key provided: {KEY}")]
+    loopback.answers = [error(400, f"What is {KEY}?")]
     done, files = served()
     assert len(loopback.requests) >= 6
     assert_clean(done, files, "s.jsonl")
     assert b"***" in b"".join(files.values())
+
+
+def test_a_server_that_repeats_the_key_when_it_refuses_it(served, loopback) -> None:
+    loopback.answers = [error(401, f"Incorrect API key provided: {KEY}")]
+    done, files = served()
+    assert done.code == 5
+    assert "***" in done.err
+    assert_clean(done, files)
+    # No question was lost by it: with a right key the same command answers all.
+    loopback.answers = [texts("[1]")]
+    done, files = served()
+    assert done.code == 0
+    assert files["s.jsonl"].count(b"\n") == 6
 
 
 def test_a_run_that_is_cut_off_leaves_a_journal_without_it(served, loopback, monkeypatch: pytest.MonkeyPatch) -> None:

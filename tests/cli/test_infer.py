@@ -171,6 +171,15 @@ def test_one_question_takes_neither_a_file_nor_an_output(drag, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("selector", "option"), [("top-k:2", ("--stop-bias", 1)), ("all", ("--window", 4)), ("none", ("--window-tokens", 99))]
+)
+def test_options_that_the_selector_would_not_hear_are_refused(drag, tmp_path: Path, fake: Path, selector: str, option) -> None:
+    source = write(tmp_path / "in.jsonl", [question(0)])
+    done = drag("infer", source, "--engine", "fake", "--reader", fake, "--selector", selector, *option)
+    assert (done.code, str(option[0]) in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
     ("selector", "more", "n"),
     [
         ("cross-encoder:2", [], 2),

@@ -21,8 +21,8 @@ def context(**params: object) -> SimpleNamespace:
 
 
 def test_options_that_are_not_set_leave_the_engines_defaults() -> None:
-    made = models.engine_settings(context(device="cpu", dtype=None, batch_tokens=99, seed=3))
-    assert made == EngineSettings(device="cpu", batch_tokens=99)
+    made = models.engine_settings(context(device="cpu", dtype=None, batch_tokens=99, concurrency=64, timeout_s=9.5, seed=3))
+    assert made == EngineSettings(device="cpu", batch_tokens=99, concurrency=64, timeout_s=9.5)
 
 
 def test_policy_and_reader_are_one_engine_where_they_are_one_model(tmp_path: Path) -> None:

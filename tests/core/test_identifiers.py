@@ -109,7 +109,16 @@ def test_reply(reply, positions, status):
 
 
 @pytest.mark.parametrize(
-    ("reply", "positions"), [("[2], [4], [", (1, 3)), ("[2], [4", (1,)), ("[2]", (1,)), ("I think that", ()), ("[9]", ())]
+    ("reply", "positions"),
+    [
+        ("[2], [4], [", (1, 3)),
+        ("[2], [4", (1,)),
+        ("[2]", (1,)),
+        ("I think that", ()),
+        ("[9]", ()),
+        ("2, 4, 1", (1, 3)),
+        ("4", ()),
+    ],
 )
 def test_cut_reply_keeps_the_identifiers_before_the_cut(reply, positions):
     assert parse_selection(reply, N, truncated=True) == Selection(positions, "truncated")

@@ -139,6 +139,16 @@ def test_windows_that_would_exceed_the_context_are_smaller() -> None:
     assert max(len(shown(request)) for request in engine.requests) <= 3
 
 
+@pytest.mark.parametrize("limits", [Limits(12), Limits(tokens=10**6)], ids=["passages", "tokens"])
+def test_a_pool_within_the_limits_but_over_the_context_is_narrowed_too(limits: Limits) -> None:
+    """Else its last passages would be left out of the one prompt, and could not be chosen."""
+    record = pool(12, 11)
+    engine = seeker()
+    engine.context = len(PROMPTS.reranker(record.question, record.docs).user.split()) - 1 + GREEDY.max_new_tokens
+    ((made,),) = select_with_model([record], engine, PROMPTS, GREEDY, limits)
+    assert (made.selection, made.n_calls, bool(made.n_unseen)) == (["p11"], 3, False)
+
+
 def test_a_budget_of_tokens_takes_the_place_of_a_number() -> None:
     record = pool(12, 7)
     engine = seeker()

@@ -12,9 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dynamicrag_cli.adapters.engines.reply_tokens import reply_vocabulary, weigh
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
+from dynamicrag_cli.adapters.engines.tokens import ChatEncoder
 from dynamicrag_cli.adapters.pretrained import check_chat_template, load, pick_device, pinned
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
-from dynamicrag_cli.core.errors import EngineError
+from dynamicrag_cli.core.errors import EngineError, UsageError
 from dynamicrag_cli.core.grammar import Vocabulary, Walk
 from dynamicrag_cli.core.prompts import Chat
 
@@ -52,12 +53,16 @@ class HfEngine:
         dtype = _DTYPES[settings.dtype] if settings.dtype else torch.bfloat16 if self.device.startswith("cuda") else torch.float32
         remote = pinned(model, settings.revision, settings.trust_remote_code)
         self.tokenizer = load("model", model, AutoTokenizer.from_pretrained, padding_side="left", **remote)
-        self.model = load("model", model, AutoModelForCausalLM.from_pretrained, dtype=dtype, **remote).to(self.device).eval()
         check_chat_template(model, self.tokenizer)
+        self.encode = ChatEncoder(self.tokenizer)
+        self.model = load("model", model, AutoModelForCausalLM.from_pretrained, dtype=dtype, **remote).to(self.device).eval()
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.control_tokens = frozenset(self.tokenizer.get_added_vocab())
-        self.max_tokens = settings.max_model_len or int(getattr(self.model.config, "max_position_embeddings", 4096))
+        longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if settings.max_model_len and longest and settings.max_model_len > longest:
+            raise UsageError(f"--max-model-len {settings.max_model_len} is more than the {longest} tokens that {model!r} knows")
+        self.max_tokens = int(settings.max_model_len or longest or 4096)
         self.batch_tokens = settings.batch_tokens
         self.stop_ids = self._stop_ids()
 
@@ -71,19 +76,14 @@ class HfEngine:
     def _vocabulary(self) -> Vocabulary:
         return reply_vocabulary(self.tokenizer, self.stop_ids)
 
-    def encode(self, chat: Chat) -> list[int]:
-        """Token ids of a prompt as the model's own chat template renders it, ready for the reply."""
-        text = self.tokenizer.apply_chat_template(chat.messages(), tokenize=False, add_generation_prompt=True)
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
     def excess(self, chats: Sequence[Chat], max_new_tokens: int) -> list[int]:
         """Tokens by which each prompt with its reply exceeds the context."""
-        return [len(self.encode(chat)) + max_new_tokens - self.max_tokens for chat in chats]
+        return [len(prompt) + max_new_tokens - self.max_tokens for prompt in self.encode(chats)]
 
     @_explains_memory
     def chat(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
         """Texts for all requests: shape (len(requests), options.n)."""
-        prompts = [self.encode(request.chat) for request in requests]
+        prompts = self.encode([request.chat for request in requests])
         results: list[list[Completion]] = [[] for _ in requests]
         fitting = []
         for index, prompt in enumerate(prompts):
@@ -199,7 +199,7 @@ class HfEngine:
     @torch.inference_mode()
     def score(self, requests: Sequence[ChatRequest], continuations: Sequence[str]) -> list[list[float]]:
         """Log-probability of each continuation as the start of the reply; continuations of one token share one forward pass."""
-        prompts = [self.encode(request.chat) for request in requests]
+        prompts = self.encode([request.chat for request in requests])
         tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations]
         room = self.max_tokens - max(map(len, tails), default=0)
         fitting = [index for index, prompt in enumerate(prompts) if len(prompt) <= room]

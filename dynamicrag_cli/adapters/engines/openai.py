@@ -1,27 +1,43 @@
 """The `openai` engine: any OpenAI-compatible chat endpoint (vLLM's and llama.cpp's servers, hosted APIs).
 
 The key is read from OPENAI_API_KEY and never stored. Requests run concurrently; 429, 5xx, time-outs and lost connections are
-retried with growing waits, and what still fails gives a completion with `error`, so one bad request does not stop a run.
+retried by the client library, which waits longer each time or as long as the server asks (Retry-After). What still fails is a
+completion with `error` if it is about this request, so one bad request does not stop a run; it is an `EngineError` if no other
+request would fare better, so that a wrong key or a server that is down costs no question.
 """
 
 import asyncio
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import openai
 from openai import AsyncOpenAI
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError, UsageError
 from dynamicrag_cli.core.prompts import Chat
 
-_PASSING = (openai.RateLimitError, openai.InternalServerError, openai.APIConnectionError, openai.APITimeoutError)
-_ATTEMPTS = 5
-# The endpoint's tokenizer is not here; English text has four or five letters a token.
-_LETTERS_PER_TOKEN = 3
+# Their waits are 20 seconds together, where the server asks for nothing else.
+_RETRIES = 6
+# About the key, the address or the model's name, not about what was asked.
+_REFUSED = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+# About what was asked, not about the server.
+_UNFIT = (openai.BadRequestError, openai.UnprocessableEntityError)
+# The endpoint's tokenizer is not here. English has four or five letters a token; other scripts have more bytes a letter, and more
+# tokens.
+_BYTES_PER_TOKEN = 3
+
+
+@dataclass
+class _Progress:
+    """What became of the requests of one call so far."""
+
+    n_answered: int = 0
+    n_failed: int = 0
 
 
 class OpenAiEngine:
@@ -41,59 +57,81 @@ class OpenAiEngine:
         limit = self.settings.max_model_len
         if limit is None:
             return [0] * len(chats)
-        return [(len(chat.system) + len(chat.user)) // _LETTERS_PER_TOKEN + max_new_tokens - limit for chat in chats]
+        return [len((chat.system + chat.user).encode()) // _BYTES_PER_TOKEN + max_new_tokens - limit for chat in chats]
 
     def chat(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
         """Texts for all requests: shape (len(requests), options.n)."""
         return asyncio.run(self._chat_all(requests, options))
 
     async def _chat_all(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
-        gate = asyncio.Semaphore(self.settings.concurrency)
+        gate, progress = asyncio.Semaphore(self.settings.concurrency), _Progress()
         # A local server asks for no key, but the client refuses to start without one.
         key = os.environ.get("OPENAI_API_KEY", "none")
-        async with AsyncOpenAI(api_key=key, base_url=self.base_url, timeout=self.settings.timeout_s, max_retries=0) as client:
+        timeout = self.settings.timeout_s
+        async with AsyncOpenAI(api_key=key, base_url=self.base_url, timeout=timeout, max_retries=_RETRIES) as client:
 
             async def one(request: ChatRequest) -> list[Completion]:
                 async with gate:
-                    return await self._chat_one(client, request, options)
+                    made = await self._chat_one(client, request, options, progress)
+                # None of many was answered: neither will the rest be.
+                if not progress.n_answered and progress.n_failed >= min(len(requests), self.settings.concurrency) > 1:
+                    raise self._lost(str(made[-1].error))
+                return made
 
-            results = await asyncio.gather(*(one(request) for request in requests))
-        if results and all(c.error and c.error.startswith("APIConnectionError") for group in results for c in group):
-            raise EngineError(f"no request reached {self.base_url or 'the hosted API'}: {results[0][0].error}")
-        return list(results)
+            return await asyncio.gather(*(one(request) for request in requests))
 
-    async def _chat_one(self, client: AsyncOpenAI, request: ChatRequest, options: SamplingOptions) -> list[Completion]:
+    async def _chat_one(
+        self, client: AsyncOpenAI, request: ChatRequest, options: SamplingOptions, progress: _Progress
+    ) -> list[Completion]:
         seed = int.from_bytes(hashlib.sha256(f"{options.seed}\x1f{request.key}".encode()).digest()[:4], "big") >> 1
-        try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(_PASSING),
-                stop=stop_after_attempt(_ATTEMPTS),
-                wait=wait_random_exponential(multiplier=0.5, max=30),
-                reraise=True,
-            ):
-                with attempt:
-                    reply = await client.chat.completions.create(
-                        model=self.model,
-                        messages=request.chat.messages(),
-                        n=options.n,
-                        temperature=options.temperature,
-                        top_p=options.top_p,
-                        max_tokens=options.max_new_tokens,
-                        seed=seed,
-                    )
-            usage = reply.usage
-            n_prompt, n_new = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-            made = [
-                Completion(
-                    (choice.message.content or "").strip(), choice.finish_reason or "stop", n_prompt, n_new // len(reply.choices)
-                )
-                for choice in reply.choices
-            ]
-        except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:
-            # A page of HTML or a foreign JSON document surfaces as one of the last three.
-            made = [Completion("", "error", error=f"{type(error).__name__}: {_redacted(str(error))[:300]}")] * options.n
-        lacking = Completion("", "error", error=f"the endpoint returned {len(made)} of {options.n} samples")
-        return (made + [lacking] * options.n)[: options.n]
+        # Greedy samples are all equal, and vLLM's server refuses to draw more than one.
+        n = at_once = options.n if options.temperature > 0 else 1
+        made: list[Completion] = []
+        while len(made) < n:
+            asked = {
+                "model": self.model,
+                "messages": request.chat.messages(),
+                "n": min(at_once, n - len(made)),
+                "temperature": options.temperature,
+                "top_p": options.top_p,
+                "max_tokens": options.max_new_tokens,
+                "seed": (seed + len(made)) % 2**31,
+            }
+            try:
+                made += _completions(await self._post(client, asked, progress))[: n - len(made)]
+                progress.n_answered += 1
+            except _UNFIT as error:
+                # Some servers give one sample at a time: the others are asked for, one by one.
+                if at_once == 1:
+                    made += [Completion("", "error", error=_told(error))] * (n - len(made))
+                at_once = 1
+            except (openai.OpenAIError, ValueError) as error:
+                made += [Completion("", "error", error=_told(error))] * (n - len(made))
+                progress.n_failed += 1
+        return made if len(made) == options.n else made * options.n
+
+    async def _post(self, client: AsyncOpenAI, asked: dict[str, Any], progress: _Progress) -> Any:
+        """One request, retried; a limit of requests is waited for as long as some of the others get through.
+
+        Raises:
+            EngineError: The server cannot be reached, refuses the key or the model, or lets nobody through.
+            openai.OpenAIError: Any other failure.
+        """
+        while True:
+            n_before = progress.n_answered
+            try:
+                return await client.chat.completions.create(**asked)
+            except openai.RateLimitError as error:
+                if progress.n_answered == n_before:
+                    raise self._lost(_told(error)) from error
+            except openai.APITimeoutError:
+                raise
+            except (openai.APIConnectionError, *_REFUSED) as error:
+                raise self._lost(_told(error)) from error
+
+    def _lost(self, reason: str) -> EngineError:
+        where = self.base_url or "the hosted API"
+        return EngineError(f"{where} gives no answers: {reason}; what is finished is kept, and the same command goes on")
 
     def score(self, requests: Sequence[ChatRequest], continuations: Sequence[str]) -> list[list[float]]:
         """Not offered: chat endpoints do not give the probability of a fixed reply."""
@@ -103,7 +141,26 @@ class OpenAiEngine:
         """Nothing to free."""
 
 
-def _redacted(text: str) -> str:
-    """The text without the key, which some servers repeat when they refuse it."""
-    key = os.environ.get("OPENAI_API_KEY")
-    return text.replace(key, "***") if key else text
+def _completions(reply: Any) -> list[Completion]:
+    """The samples of a reply.
+
+    Raises:
+        ValueError: It is something else: a page of HTML, a foreign JSON document, or no sample at all.
+    """
+    choices = getattr(reply, "choices", None)
+    if not isinstance(choices, list) or not choices or any(getattr(choice, "message", None) is None for choice in choices):
+        raise ValueError(f"the endpoint's reply is no chat completion: {str(reply)!r}")
+    usage = reply.usage
+    n_prompt, n_new = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+    return [
+        Completion("", "error", n_prompt, error="the endpoint's content filter withheld the reply")
+        if choice.finish_reason == "content_filter"
+        else Completion((choice.message.content or "").strip(), choice.finish_reason or "stop", n_prompt, n_new // len(choices))
+        for choice in choices
+    ]
+
+
+def _told(error: Exception) -> str:
+    """An error for a record or a message, without the key, which some servers repeat when they refuse it."""
+    text, key = str(error), os.environ.get("OPENAI_API_KEY")
+    return f"{type(error).__name__}: {text.replace(key, '***') if key else text}"[:300]

@@ -1,6 +1,8 @@
 """A model's tokenizer, without the model: its control tokens, and texts as token ids."""
 
+from array import array
 from collections.abc import Sequence
+from typing import Any
 
 from transformers import AutoTokenizer
 
@@ -18,6 +20,34 @@ def control_tokens(model: str) -> frozenset[str]:
     return frozenset(load("tokenizer", model, AutoTokenizer.from_pretrained).get_added_vocab())
 
 
+# More than the prompts of a chunk and their windows; 2000 tokens take 8 kB beside their text.
+_KEPT = 8192
+
+
+class ChatEncoder:
+    """Prompts as token ids, as the model's own chat template renders them, ready for the reply.
+
+    Stages ask for the length of a prompt, perhaps several times, before they submit it, so what was encoded lately is kept.
+    New prompts are encoded together, which tokenizers do on all cores.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.known: dict[Chat, array[int]] = {}
+
+    def __call__(self, chats: Sequence[Chat]) -> list[list[int]]:
+        """The token ids of each prompt."""
+        if len(self.known) > _KEPT:
+            self.known.clear()
+        if new := [chat for chat in dict.fromkeys(chats) if chat not in self.known]:
+            texts = [
+                self.tokenizer.apply_chat_template(chat.messages(), tokenize=False, add_generation_prompt=True) for chat in new
+            ]
+            ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+            self.known.update(zip(new, (array("i", row) for row in ids), strict=True))
+        return [self.known[chat].tolist() for chat in chats]
+
+
 class ChatTokenizer:
     """Prompts and replies as the model's chat template makes them.
 
@@ -30,11 +60,11 @@ class ChatTokenizer:
         if not self.tokenizer.chat_template:
             raise InputError(f"the tokenizer of {model!r} has no chat template; drag needs a chat (instruct) model")
         self.control_tokens = frozenset(self.tokenizer.get_added_vocab())
+        self._encode = ChatEncoder(self.tokenizer)
 
     def prompt(self, chat: Chat) -> list[int]:
         """Token ids of a prompt, ready for the reply."""
-        text = self.tokenizer.apply_chat_template(chat.messages(), tokenize=False, add_generation_prompt=True)
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self._encode([chat])[0]
 
     def reply(self, text: str) -> list[int]:
         """Token ids of a reply with the token that ends it."""

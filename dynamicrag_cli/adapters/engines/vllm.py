@@ -19,6 +19,7 @@ from vllm import LLM, SamplingParams, TokensPrompt
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
+from dynamicrag_cli.adapters.engines.tokens import ChatEncoder
 from dynamicrag_cli.adapters.engines.vllm_constraint import PROCESSOR, constraint_arguments
 from dynamicrag_cli.adapters.pretrained import check_chat_template, check_folder, pinned
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
@@ -87,6 +88,7 @@ class VllmEngine:
             raise EngineError(f"vLLM cannot load {model!r}: {error}") from error
         self.tokenizer = self.llm.get_tokenizer()
         check_chat_template(model, self.tokenizer)
+        self._encode = ChatEncoder(self.tokenizer)
         self.control_tokens = frozenset(self.tokenizer.get_added_vocab())
         config = self.llm.llm_engine.model_config
         self.max_tokens = int(config.max_model_len)
@@ -94,13 +96,9 @@ class VllmEngine:
         ends = {self.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
         self.stop_ids = frozenset(token for token in ends if token is not None)
 
-    def _encode(self, chat: Chat) -> list[int]:
-        text = self.tokenizer.apply_chat_template(chat.messages(), tokenize=False, add_generation_prompt=True)
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
     def excess(self, chats: Sequence[Chat], max_new_tokens: int) -> list[int]:
         """Tokens by which each prompt with its reply exceeds the context."""
-        return [len(self._encode(chat)) + max_new_tokens - self.max_tokens for chat in chats]
+        return [len(prompt) + max_new_tokens - self.max_tokens for prompt in self._encode(chats)]
 
     def _generate(self, prompts: Sequence[list[int]], params: Any) -> list[Any]:
         try:
@@ -112,7 +110,7 @@ class VllmEngine:
 
     def chat(self, requests: Sequence[ChatRequest], options: SamplingOptions) -> list[list[Completion]]:
         """Texts for all requests: shape (len(requests), options.n)."""
-        prompts = [self._encode(request.chat) for request in requests]
+        prompts = self._encode([request.chat for request in requests])
         fits = [len(prompt) + options.max_new_tokens <= self.max_tokens for prompt in prompts]
         outputs = iter(
             self._generate(
@@ -128,6 +126,7 @@ class VllmEngine:
                         Completion(o.text.strip(), o.finish_reason or "stop", len(prompt), len(o.token_ids))
                         for o in next(outputs).outputs
                     ]
+                    * (1 if options.temperature > 0 else options.n)
                 )
             else:
                 error = (
@@ -141,7 +140,7 @@ class VllmEngine:
         tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations]
         # vLLM always generates a token more.
         room = self.max_tokens - 1 - max(map(len, tails), default=0)
-        prompts = [self._encode(request.chat) for request in requests]
+        prompts = self._encode([request.chat for request in requests])
         rows = [[*prompt, *tail] for prompt in prompts for tail in tails if len(prompt) <= room]
         outputs = iter(self._generate(rows, SamplingParams(max_tokens=1, prompt_logprobs=0)))
         table = []
@@ -163,7 +162,8 @@ class VllmEngine:
 def _params(request: ChatRequest, options: SamplingOptions, stop_ids: frozenset[int]) -> SamplingParams:
     seed = int.from_bytes(hashlib.sha256(f"{options.seed}\x1f{request.key}".encode()).digest()[:4], "big")
     return SamplingParams(
-        n=options.n,
+        # Greedy samples are all equal, and vLLM refuses to draw more than one.
+        n=options.n if options.temperature > 0 else 1,
         temperature=options.temperature,
         top_p=options.top_p,
         max_tokens=options.max_new_tokens,

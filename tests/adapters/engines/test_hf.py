@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from dynamicrag_cli.adapters.engines import hf
 from dynamicrag_cli.adapters.engines.hf import HfEngine
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.core.engine import ChatRequest, SamplingOptions
-from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.prompts import Chat
 from tests.tiny_models import CONTROL_TOKENS
 
@@ -56,7 +56,7 @@ def generated(model, tokenizer, request: ChatRequest, new: int, stops: list[int]
 
 
 def test_the_prompt_is_the_models_own_chat_template(engine: HfEngine, tokenizer) -> None:
-    ids = engine.encode(Chat("Be brief.", "Why?"))
+    (ids,) = engine.encode([Chat("Be brief.", "Why?")])
     assert tokenizer.decode(ids) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
     )
@@ -228,8 +228,17 @@ def copied(tiny_lm: Path, folder: Path) -> Path:
 def test_a_tokenizer_without_a_chat_template_is_an_input_error(tiny_lm: Path, tmp_path: Path) -> None:
     folder = copied(tiny_lm, tmp_path)
     (folder / "chat_template.jinja").unlink()
+    (folder / "model.safetensors").unlink()  # It is told before minutes go into loading the weights.
     with pytest.raises(InputError, match="no chat template"):
         HfEngine(str(folder), EngineSettings(device="cpu"))
+
+
+def test_a_context_longer_than_the_models_is_refused(tiny_lm: Path) -> None:
+    longest = AutoConfig.from_pretrained(tiny_lm).max_position_embeddings
+    assert HfEngine(str(tiny_lm), EngineSettings(device="cpu", max_model_len=longest)).max_tokens == longest
+    assert HfEngine(str(tiny_lm), EngineSettings(device="cpu")).max_tokens == longest
+    with pytest.raises(UsageError, match=f"--max-model-len {longest + 1} is more than the {longest} tokens"):
+        HfEngine(str(tiny_lm), EngineSettings(device="cpu", max_model_len=longest + 1))
 
 
 def cut_weights(folder: Path) -> None:

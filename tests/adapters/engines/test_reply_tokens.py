@@ -157,7 +157,7 @@ def taught(tiny_lm: Path) -> HfEngine:
     ]
     rows = []
     for request, reply in zip(REQUESTS, lists, strict=True):
-        prompt = engine.encode(request.chat)
+        (prompt,) = engine.encode([request.chat])
         rows.append((prompt, [*tokenizer(reply, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     width = max(len(prompt) + len(reply) for prompt, reply in rows)

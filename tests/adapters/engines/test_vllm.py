@@ -31,7 +31,7 @@ class Llm:
     """Replies with the number of the prompt among those submitted; the log-probability of a token is minus its id."""
 
     def __init__(self, **settings: Any) -> None:
-        if settings["model"] == "broken":
+        if settings["model"] == "hub/broken":
             raise ValueError("no such model")
         self.settings, self.submitted = settings, []
         self.ended: list[bool] = []
@@ -95,6 +95,15 @@ def test_a_chunk_is_submitted_at_once_without_the_prompts_that_do_not_fit(engine
     ended = made.llm.ended
     made.close()
     assert ended == [True]
+
+
+def test_greedy_samples_are_asked_for_once(engine) -> None:
+    """vLLM refuses several of them."""
+    made = engine()
+    groups = made.chat([REQUESTS[0], REQUESTS[2]], SamplingOptions(n=3))
+    ((_, params),) = made.llm.submitted
+    assert [param.n for param in params] == [1, 1]
+    assert [[c.text for c in group] for group in groups] == [["0.0"] * 3, ["1.0"] * 3]
 
 
 def test_a_constraint_goes_with_its_request_and_the_tokens_that_end_a_reply(engine) -> None:
@@ -172,7 +181,7 @@ def test_a_model_without_a_chat_template_is_an_input_error(engine, tiny_lm: Path
 
 def test_a_model_that_cannot_be_loaded_is_an_engine_error(engine) -> None:
     with pytest.raises(EngineError, match="no such model"):
-        engine(model="broken")
+        engine(model="hub/broken")
 
 
 def test_a_pinned_hub_model_is_pinned_in_weights_tokenizer_and_code(engine, tiny_lm: Path) -> None:
