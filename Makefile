@@ -9,6 +9,7 @@ SHELL := /bin/bash
 
 CONFIG ?= pipelines/demo.yaml
 PYTHON ?= python3
+CHROMIUM ?= chromium
 GPUS ?= 1
 ROUNDS ?= 3
 LATER = $(shell seq 2 $(ROUNDS))
@@ -72,7 +73,7 @@ $(DRAG) merge $(PARTS)/{1..$(WORKERS)}-of-$(WORKERS).jsonl -o $@ --against $(2) 
 $(DRAG) $(1) $(2) -o $@ $(3) $(WITH))
 endef
 
-.PHONY: FORCE help setup models demo all checked iterate check test test-slow test-vllm faults bench-eval bench-engine bench-retrieval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report
+.PHONY: FORCE help setup models demo all checked iterate check test test-slow test-vllm faults bench-eval bench-engine bench-retrieval clean clean-all index retrieve rerank-teacher build-bc train-sft sample reward build-dpo train-dpo train-reranker train-rrpo rrpo infer eval report picture
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -241,6 +242,10 @@ test-vllm: $(READY) models ## Run the tests that start vLLM (minutes; EXTRAS=vll
 
 faults: $(READY) ## Kill record stages at random moments until they are done, and compare (KILLS=200)
 	$(VENV)/bin/python -m tests.faults.harness --kills $(or $(KILLS),200)
+
+picture: ## Screenshot of RUN's report for the README (needs Chromium)
+	@mkdir -p docs/images
+	$(CHROMIUM) --headless=new --no-sandbox --hide-scrollbars --window-size=1200,1345 --screenshot=docs/images/report.png file://$(abspath $(RUN)/report.html)
 
 bench-eval: $(READY) ## What scoring costs against reading the file (minutes)
 	$(VENV)/bin/python -m benchmarks.eval

@@ -45,12 +45,12 @@ class Source:
         for item in Reader(path, kind):
             if isinstance(item, Reject):
                 if not bad:
-                    say(f"{path}, line {item.line} could not be read: {item.reason}")
+                    say(f"{path}, line {item.line} cannot be used: {item.reason}")
                 bad += 1
             else:
                 yield item
         if bad:
-            say(f"{path}: {bad} lines could not be read; their questions count as missing")
+            say(f"{path}: {bad} lines could not be used; a question without another line counts as missing")
         self.unreadable += bad
 
 

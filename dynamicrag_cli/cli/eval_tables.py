@@ -85,8 +85,9 @@ def caption(systems: Sequence[dict[str, Any]], n_questions: int) -> list[str]:
     widths = [s["scores"][headline]["high"] - s["scores"][headline]["low"] for s in systems if headline in s["scores"]]
     if widths:
         hint = "; compare systems with --baseline" if "none_share" in systems[0] else ""
-        told.append(f"A mean over {n_questions} questions is uncertain by up to {50 * max(widths):.0f} points{hint}.")
+        told.append(f"The means are uncertain by up to {50 * max(widths):.0f} points{hint}.")
     for key, words in (
+        ("missing", "gold questions have no prediction and count as failures"),
         ("not_in_gold", "predictions belong to no gold question and are left out"),
         ("other_dataset", "predictions name another data set than their gold question: are the ids of one data set?"),
         ("no_gold_answer", "questions have no gold answer that could be met and are in no answer score"),

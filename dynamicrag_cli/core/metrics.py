@@ -13,10 +13,14 @@ from typing import Any
 
 from dynamicrag_cli.core.tasks import Task
 
+_ARTICLE_WORDS = frozenset({"a", "an", "the"})
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = string.punctuation.encode()
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 # Answers repeat and every metric normalises them anew; passages do neither.
 _SHORT = 256
+# Words up to which counting each one is quicker than a table of counts.
+_FEW = 16
 
 AnswerMetric = Callable[[str, Sequence[str], dict[str, Any], Task], float]
 
@@ -27,6 +31,10 @@ def normalize(text: str) -> str:
 
 
 def _normalized(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        # Once the punctuation is gone, an article in plain text is a word between spaces: no need of the slower expression.
+        words = text.lower().encode().translate(None, _PUNCTUATION).decode().split()
+        return " ".join(words if _ARTICLE_WORDS.isdisjoint(words) else [word for word in words if word not in _ARTICLE_WORDS])
     return " ".join(_ARTICLES.sub(" ", _plain(text)).split())
 
 
@@ -46,34 +54,46 @@ def _key(text: str) -> str:
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
     """1 if the normalised prediction equals a normalised gold answer."""
     text = _key(prediction)
-    return float(bool(text) and any(text == _key(answer) for answer in answers))
+    return float(bool(text) and text in map(_key, answers))
 
 
 def token_f1(prediction: str, answers: Sequence[str]) -> float:
     """Best token F1 (bags of normalised tokens) over the gold answers."""
     said = _key(prediction)
-    return max((_bag_f1(said, _key(answer)) for answer in answers), default=0.0)
+    return max([_bag_f1(said, _key(answer)) for answer in answers], default=0.0)
 
 
 def _bag_f1(said: str, wanted: str) -> float:
     if said == wanted:
         return float(bool(said))
     predicted, gold = said.split(), wanted.split()
-    if {*predicted}.isdisjoint(gold):
+    common = {*predicted} & {*gold}
+    if not common:
         return 0.0
-    shared = sum((Counter(predicted) & Counter(gold)).values())
+    if len(predicted) > _FEW:
+        shared = sum((Counter(predicted) & Counter(gold)).values())
+    else:
+        shared = sum([min(predicted.count(word), gold.count(word)) for word in common])
     return 2 * shared / (len(predicted) + len(gold))
 
 
 def contains(prediction: str, answers: Sequence[str]) -> float:
     """1 if a normalised gold answer occurs as a token sequence in the normalised prediction."""
-    return float(any(holds_answer(prediction, answer) for answer in answers))
+    return float(_holds(prediction, answers))
 
 
 def holds_answer(text: str, answer: str) -> bool:
     """Whether the normalised answer occurs in the normalised text as whole tokens; an empty answer never does."""
-    needle = normalize(answer)
-    return bool(needle) and f" {needle} " in f" {normalize(text)} "
+    return _holds(text, [answer])
+
+
+def _holds(text: str, answers: Sequence[str]) -> bool:
+    whole = f" {normalize(text)} "
+    for answer in answers:
+        needle = normalize(answer)
+        if needle and f" {needle} " in whole:
+            return True
+    return False
 
 
 def parse_label(prediction: str, labels: Mapping[str, tuple[str, ...]]) -> str | None:

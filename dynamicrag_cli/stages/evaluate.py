@@ -68,7 +68,7 @@ def collect(predictions: Iterable[Prediction], gold: Mapping[str, Question], nam
     """Read predictions, keeping what is scored.
 
     Raises:
-        ValueError: No prediction belongs to a gold question.
+        ValueError: There is no prediction, or none belongs to a gold question.
     """
     system = System(name)
     for prediction in predictions:
@@ -82,6 +82,8 @@ def collect(predictions: Iterable[Prediction], gold: Mapping[str, Question], nam
         if question.gold_passage_ids is not None:
             wanted = question.gold_passage_ids
             system.gold_offered[question.id] = bool(wanted) and any(doc.id in wanted for doc in prediction.docs)
+    if not system.rollouts and not system.not_in_gold:
+        raise ValueError("no prediction in it can be used")
     if not system.rollouts:
         raise ValueError(f"none of the {system.not_in_gold} predictions belongs to a gold question; are the ids of one data set?")
     return system
@@ -107,7 +109,8 @@ def score_rollout(question: Question, rollout: Rollout | None, system: str, metr
     if question.gold_passage_ids is not None:
         if rollout is not None and usable:
             found = selection_scores(rollout.selection, question.gold_passage_ids)
-            scores.update({name: found[part] for name, part in SELECTION.items()})
+            for name, part in SELECTION.items():
+                scores[name] = found[part]
         else:
             scores.update(dict.fromkeys(SELECTION, 0.0))
     if has_gold_answer(question):
@@ -217,6 +220,10 @@ def evaluate(
 
 def columns(rows: Iterable[QuestionScores]) -> dict[str, list[float]]:
     """The values of every score, over the questions that have it."""
+    rows = list(rows)
+    if len({tuple(row.scores) for row in rows}) == 1:
+        # The usual case, in a third of the time.
+        return dict(zip(rows[0].scores, map(list, zip(*(row.scores.values() for row in rows), strict=True)), strict=True))
     values: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         for name, value in row.scores.items():

@@ -120,7 +120,7 @@ def test_wrong_calls(drag, gold: Path, tmp_path: Path) -> None:
         ([tmp_path / "nowhere.jsonl", "--gold", gold], 4, "no such file"),
         ([path, "--gold", tmp_path / "nowhere.jsonl"], 4, "no such file"),
         ([path, "--gold", empty], 4, "no gold questions"),
-        ([empty, "--gold", gold], 4, "none of the 0 predictions"),
+        ([empty, "--gold", gold], 4, "no prediction in it can be used"),
         ([path, "--gold", broken], 4, "line 1"),
     ):
         done = drag("eval", *arguments)

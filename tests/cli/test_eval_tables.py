@@ -44,7 +44,8 @@ def test_repeats_are_named() -> None:
 
 
 def test_caption_tells_what_was_left_out() -> None:
-    told = " ".join(caption([report(no_gold_answer=2, other_dataset=1)], 5))
+    told = " ".join(caption([report(no_gold_answer=2, other_dataset=1, missing=3)], 5))
+    assert "sft: 3 gold questions have no prediction and count as failures" in told
     assert "sft: 2 questions have no gold answer" in told
     assert "sft: 1 predictions name another data set" in told
 

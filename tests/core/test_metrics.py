@@ -231,3 +231,13 @@ def test_answer_without_normal_form_matches_itself():
 
 def test_rouge_of_an_answer_in_another_script():
     assert rouge_l("Дунай", ["Дунай"]) == 1.0
+
+
+@given(
+    text=st.lists(
+        st.sampled_from(["the", "The", "a", "An", "the-end", "_the_", "U.S.", "x", "\x00the", "the\x1ca", " ", "\t"])
+    ).map(" ".join)
+)
+def test_plain_text_is_normalised_as_squad_does(text: str) -> None:
+    # A letter beyond ASCII, that is no part of a word around it, sends the text the slower way.
+    assert normalize(text) == normalize(f"{text} é").removesuffix("é").rstrip()
