@@ -117,5 +117,5 @@ def main() -> None:
         # A full disk, a folder that nobody may write to: the system's word says it all. Libraries raise it without one.
         if error.strerror is None:
             raise
-        say(f"error: {error.filename or 'stdout'}: {error.strerror}", style="red")
+        say(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror}", style="red")
         sys.exit(InputError.exit_code)
