@@ -27,6 +27,7 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     # The environment is there, whatever its date.
     command = [
         "make",
+        "--no-print-directory",
         "-C",
         str(ROOT),
         "-o",
