@@ -86,11 +86,19 @@ def test_a_fault_of_every_kind_is_found_with_a_real_tokenizer(drag, data: Path, 
 
 
 def test_a_cutoff_that_is_too_small_stops_a_training_before_it_starts(drag, data: Path, tiny_lm: Path, tmp_path: Path) -> None:
-    arguments = ("train", "sft", "--data", data, "-o", tmp_path / "m", "--model", tiny_lm, "--trainer", "no-such-program")
+    from tests.cli.conftest import fake_program
+
+    arguments = ("train", "sft", "--data", data, "-o", tmp_path / "m", "--model", tiny_lm, "--trainer", fake_program(tmp_path))
     done = drag(*arguments, "--cutoff", 32)
     assert (done.code, "target_lost" in done.err, "--max-bad-share" in done.err) == (4, True, True)
     assert not list(tmp_path.glob("m*"))
-    assert drag(*arguments, "--cutoff", 2048).code == 3
+    assert drag(*arguments, "--cutoff", 2048).code == 0
+
+
+def test_a_missing_trainer_is_told_before_the_audit(drag, data: Path, tiny_lm: Path, tmp_path: Path) -> None:
+    arguments = ("train", "sft", "--data", data, "-o", tmp_path / "m", "--model", tiny_lm, "--trainer", "no-such-program")
+    done = drag(*arguments, "--cutoff", 32)
+    assert (done.code, "no-such-program" in done.err, "target_lost" in done.err) == (3, True, False)
 
 
 def test_a_training_leaves_bad_examples_out(drag, data: Path, tiny_lm: Path, tmp_path: Path) -> None:

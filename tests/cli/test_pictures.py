@@ -50,7 +50,7 @@ def test_a_study_brings_its_conclusion_a_table_and_the_costs(tmp_path: Path) -> 
     rows = [contender("top-1"), contender("sft", "dynamic", 0.625, 2.0), contender("none", passages=0.0, reader_tokens=None)]
     write_report(folder, system("sft"), study=study(*rows))
     text = page(read_run(folder), Browser(), "run", "0")
-    assert '<h2 id="study">Is dynamic k worth it?</h2>\n<p>Nothing can be concluded.</p>' in text
+    assert '<h2 id="study">Is dynamic k worth it?</h2>\n<p class="conclusion">Nothing can be concluded.</p>' in text
     alts = [unescape(alt) for alt in re.findall(r'role="img" aria-label="(.*?)"', text)]
     assert alts[2:4] == [
         "Answer score against passages read: top-1 50.0 with 1.00; sft 62.5 with 2.00; none 50.0 with 0.00",
