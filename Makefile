@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SECONDARY:
 .DEFAULT_GOAL := help
 
-CONFIG ?= pipelines/demo.yaml
+CONFIG ?= pipelines/$(if $(filter rrpo,$(MAKECMDGOALS)),rrpo,demo).yaml
 PYTHON ?= python3
 CHROMIUM ?= chromium
 GPUS ?= 1
@@ -39,10 +39,10 @@ DENSE := $(shell grep -q '^  dense:' $(CONFIG) 2>/dev/null && echo $(RUN)/dense/
 MODELS := $(if $(filter models/%,$(call setting,model) $(call setting,encoder)),models/.fetched)
 # Workers of the stages that run models: one per GPU; WORKERS=1 with `gpus: 8` in the pipeline file is one copy of a large model.
 WORKERS ?= $(GPUS)
-# A pipeline with a small reranker (make rrpo) has no LLM to train; it makes its reference first if it says how.
-SMALL := $(shell grep -q '^  rrpo:' $(CONFIG) 2>/dev/null && echo yes)
+# A pipeline with small rerankers (make rrpo) has no LLM to train; it makes their reference first if it says how.
+POLICIES := $(strip $(call setting,policies))
 REFERENCE := $(shell grep -q '^  reranker:' $(CONFIG) 2>/dev/null && echo $(RUN)/reranker/manifest.json)
-TRAINED := $(if $(SMALL),$(RUN)/rrpo-fixed/manifest.json $(RUN)/rrpo/manifest.json,$(RUN)/sft/manifest.json $(RUN)/dpo/manifest.json)
+TRAINED := $(if $(POLICIES),$(POLICIES:%=$(RUN)/rrpo-%/manifest.json),$(RUN)/sft/manifest.json $(RUN)/dpo/manifest.json)
 # Selectors that cut at a relevance need the labelled candidates.
 POOL := $(RUN)/$(if $(shell grep -q '^rerank-teacher:' $(CONFIG) 2>/dev/null && echo yes),labelled,candidates).jsonl
 # FRESH=1 throws away what an interrupted run with other settings has left.
@@ -119,8 +119,7 @@ all: checked eval ## Check CONFIG and run all its stages up to the table of resu
 checked: | $(READY)
 	@$(DRAG) check $(CONFIG)
 
-rrpo: ## Train a small reranker by the reader's feedback (pipelines/rrpo.yaml or CONFIG=…) and print the table
-	@$(MAKE) --no-print-directory all CONFIG=$(CONFIG:pipelines/demo.yaml=pipelines/rrpo.yaml)
+rrpo: all ## Train small rerankers by the reader's feedback (pipelines/rrpo.yaml or CONFIG=…) and print the table
 
 # Names of the rows and their files.
 BY_ROUND = sft=$(RUN)/predictions/sft.jsonl round-1=$(RUN)/predictions/dpo.jsonl $(foreach n,$(LATER),round-$(n)=$(RUN)/rounds/$(n)/predictions.jsonl)
@@ -137,7 +136,7 @@ reward: $(RUN)/rewarded.jsonl
 build-dpo: $(RUN)/dpo-data/manifest.json
 train-dpo: $(RUN)/dpo/manifest.json
 train-reranker: $(RUN)/reranker/manifest.json
-train-rrpo: $(RUN)/rrpo-fixed/manifest.json $(RUN)/rrpo/manifest.json
+train-rrpo: $(POLICIES:%=$(RUN)/rrpo-%/manifest.json)
 infer: $(ROWS:%=$(RUN)/predictions/%.jsonl)
 eval: $(RUN)/report.json
 report: $(RUN)/report.html
@@ -183,11 +182,8 @@ $(RUN)/dpo/manifest.json: $(RUN)/dpo-data/manifest.json $(RUN)/sft/manifest.json
 $(RUN)/reranker/manifest.json: $(RUN)/labelled.jsonl $(CONFIG) $(MODELS)
 	$(DRAG) train reranker --data $< -o $(RUN)/reranker $(WITH) $(ANEW)
 
-$(RUN)/rrpo-fixed/manifest.json: $(RUN)/candidates.jsonl $(REFERENCE) $(CONFIG)
-	$(DRAG) train rrpo --data $< -o $(RUN)/rrpo-fixed $(WITH) $(ANEW) --variant fixed
-
-$(RUN)/rrpo/manifest.json: $(RUN)/candidates.jsonl $(REFERENCE) $(CONFIG)
-	$(DRAG) train rrpo --data $< -o $(RUN)/rrpo $(WITH) $(ANEW) --variant stop
+$(RUN)/rrpo-%/manifest.json: $(RUN)/candidates.jsonl $(REFERENCE) $(CONFIG)
+	$(DRAG) train rrpo --data $< -o $(@D) $(WITH) $(ANEW) --variant $*
 
 $(RUN)/predictions/%.jsonl: $(POOL) $(TRAINED) $(CONFIG)
 	$(call spread,infer,$<,--variant $*)

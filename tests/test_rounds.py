@@ -1,4 +1,4 @@
-"""`make all` and `make iterate`: `drag` is a stand-in that notes its calls and makes what it is to make."""
+"""`make all`, `make iterate` and `make rrpo`: `drag` is a stand-in that notes its calls and makes what it is to make."""
 
 import os
 import subprocess
@@ -104,3 +104,22 @@ def test_one_round_is_the_pipeline_itself(make) -> None:
     make("all")
     _, table = make("iterate", "ROUNDS=1")
     assert table.startswith("eval sft=predictions/sft.jsonl round-1=predictions/dpo.jsonl --gold ")
+
+
+@pytest.mark.parametrize("reference", [True, False])
+def test_small_rerankers_need_no_llm(make, tmp_path: Path, reference: bool) -> None:
+    config = tmp_path / "p.yaml"
+    sections = "rerank-teacher:\n  teacher: gold\ntrain:\n  reranker:\n" if reference else ""
+    config.write_text(config.read_text() + f"  policies: fixed stop\n{sections}")
+    check, *calls = make("rrpo")
+    assert check.startswith("check ")
+    of_reference = ["rerank-teacher candidates.jsonl -o labelled.jsonl", "train reranker --data labelled.jsonl -o reranker"]
+    pool = "labelled.jsonl" if reference else "candidates.jsonl"
+    assert sorted(line for line in calls if not line.startswith(("index ", "retrieve ", "eval "))) == sorted(
+        [
+            *(of_reference if reference else []),
+            *(f"train rrpo --data candidates.jsonl -o rrpo-{name} --variant {name}" for name in ("fixed", "stop")),
+            *(f"infer {pool} -o predictions/{row}.jsonl --variant {row}" for row in ("sft", "dpo")),
+        ]
+    )
+    assert calls[-1].startswith("eval predictions/sft.jsonl predictions/dpo.jsonl --gold ")

@@ -23,7 +23,7 @@ def check(
     problems: list[str] = []
     content = configs.load(file, problems)
     root = ctx.find_root()
-    problems += [*_run_problems(content.get("run") or {}), *_rows_problems(content)]
+    problems += [*_run_problems(content.get("run") or {}), *_variants_problems(content)]
     commands = dict(leaf_commands(root.command))
     for words, section in _sections(content, commands, ()):
         if isinstance(section, str):
@@ -80,11 +80,15 @@ def _run_problems(run: object) -> list[str]:
     ]
 
 
-def _rows_problems(content: dict[str, Any]) -> list[str]:
+def _variants_problems(content: dict[str, Any]) -> list[str]:
     run = content.get("run")
-    rows = str(run.get("rows") or "").split() if isinstance(run, dict) else []
-    _, variants = configs.split_variants(configs.section_of(content, ["infer"]))
-    return [_unknown(f"infer variant '{row}' in run.rows", row, list(variants)) for row in rows if row not in variants]
+    problems = []
+    for key, words in (("policies", ["train", "rrpo"]), ("rows", ["infer"])):
+        _, variants = configs.split_variants(configs.section_of(content, words))
+        names = str(run.get(key) or "").split() if isinstance(run, dict) else []
+        what = f"{'.'.join(words)} variant"
+        problems += [_unknown(f"{what} '{name}' in run.{key}", name, list(variants)) for name in names if name not in variants]
+    return problems
 
 
 def _section_problems(words: tuple[str, ...], section: dict[str, Any], command: Any, ctx: typer.Context) -> list[str]:

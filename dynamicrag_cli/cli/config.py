@@ -22,6 +22,7 @@ RUN_KEYS = {
     "questions": "questions, JSONL",
     "model": "the language model that is trained, a folder or hub id",
     "encoder": "the text encoder, a folder or hub id",
+    "policies": "names of the train.rrpo variants to train, into rrpo-NAME",
     "rows": "names of the infer variants to compare, in the order of the table",
 }
 

@@ -29,8 +29,6 @@ OUTPUTS = {
     "dpo-data": "build-dpo",
     "dpo": "train-dpo",
     "reranker": "train-reranker",
-    "rrpo": "train-rrpo",
-    "rrpo-fixed": "train-rrpo",
     "predictions": "infer",
     "report.json": "eval",
 }
@@ -199,8 +197,12 @@ class _Place:
         """The row of something that the pipeline itself makes; None for anything else."""
         if not path.is_relative_to(self.folder) or self.folder == Path():
             return None
-        target = OUTPUTS.get(path.relative_to(self.folder).parts[0], str(path)) if path != self.folder else "all"
+        target = _target(path.relative_to(self.folder).parts[0], str(path)) if path != self.folder else "all"
         return Fact(PART, name, "later", f"{path}: not made yet", self.make(target))
+
+
+def _target(output: str, default: str) -> str:
+    return "train-rrpo" if output.startswith("rrpo-") else OUTPUTS.get(output, default)
 
 
 def _hub(name: str, value: str) -> Fact:
@@ -217,18 +219,24 @@ def _hub(name: str, value: str) -> Fact:
 def _never_made(content: dict[str, Any]) -> set[str]:
     """Outputs that this pipeline leaves out, as the Makefile does: a small reranker needs no LLM to be trained."""
     train = configs.section_of(content, ["train"])
-    small = "rrpo" in train
-    left_out = {"bc", "sft", "sampled.jsonl", "rewarded.jsonl", "dpo-data", "dpo"} if small else {"rrpo", "rrpo-fixed"}
+    small = bool(_policies(content))
+    left_out = {"bc", "sft", "sampled.jsonl", "rewarded.jsonl", "dpo-data", "dpo"} if small else set()
     if "reranker" not in train:
         left_out |= {"reranker", "labelled.jsonl"} if small else {"reranker"}
     return left_out | (set() if "dense" in configs.section_of(content, ["index"]) else {"dense"})
 
 
+def _policies(content: dict[str, Any]) -> list[str]:
+    """Folders of the small rerankers that the pipeline trains."""
+    return [f"rrpo-{name}" for name in str(configs.section_of(content, ["run"]).get("policies") or "").split()]
+
+
 def _outputs(content: dict[str, Any], place: _Place) -> Iterator[Fact]:
     """One row per output of the run: made, begun or not yet."""
-    for name, target in OUTPUTS.items():
-        if name in _never_made(content):
-            continue
+    names = [name for name in OUTPUTS if name not in _never_made(content)]
+    place_of_policies = names.index("predictions")
+    for name in names[:place_of_policies] + _policies(content) + names[place_of_policies:]:
+        target = _target(name, name)
         output = place.folder / name
         whole = manifest_path(output).exists() or (name in ("predictions", "report.json") and output.exists())
         begun = output.with_name(f"{name}.partial").exists()

@@ -40,14 +40,14 @@ def test_the_pipelines_that_ship_are_right(drag, path: Path, monkeypatch: pytest
 def test_every_problem_of_a_broken_file_is_listed(problems) -> None:
     found = problems(
         """
-        run: {dir: runs/x, corpsu: c.jsonl, questions: q.jsonl, rows: k3 k5}
+        run: {dir: runs/x, corpsu: c.jsonl, questions: q.jsonl, policies: stpo, rows: k3 k5}
         retrieve: {top-k: five, tpo-k: 3}
         rerank-teacher: {teacher: mono-t5}
         build-bc: {dpo-share: 1.5}
         sample: {temperature: 9, rollouts: 0, model: m}
         reward: {weights: em=much}
         infer: {selector: top-k, k3: {selector: "top-k:3", seeed: 1}}
-        train: {sft: {finetuning: ful, model: m}, dpp: {beta: 1}}
+        train: {sft: {finetuning: ful, model: m}, dpp: {beta: 1}, rrpo: {model: m, reader: r, stop: {k: "0:2"}}}
         indexx: {retriever: bm25}
         """
     )
@@ -55,6 +55,7 @@ def test_every_problem_of_a_broken_file_is_listed(problems) -> None:
         "'run.corpsu'. Did you mean 'corpus'?",
         "the key 'corpus' is missing",
         "the key 'model' is missing",
+        "train.rrpo variant 'stpo' in run.policies. Did you mean 'stop'?",
         "infer variant 'k5'",
         "retrieve: unknown key 'tpo-k'. Did you mean 'top-k'?",
         "retrieve.top-k:",

@@ -144,18 +144,18 @@ def test_outputs_are_made_begun_or_not_yet(read, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("train", "left_out"),
+    ("policies", "train", "left_out"),
     [
-        ("{sft: {}}", {"rrpo", "rrpo-fixed", "reranker"}),
-        ("{sft: {}, reranker: {}}", {"rrpo", "rrpo-fixed"}),
-        ("{rrpo: {}, reranker: {}}", {"bc", "sft", "sampled.jsonl", "rewarded.jsonl", "dpo-data", "dpo"}),
-        ("{rrpo: {}}", {"bc", "sft", "sampled.jsonl", "rewarded.jsonl", "dpo-data", "dpo", "reranker", "labelled.jsonl"}),
+        ("", "{sft: {}}", {"reranker"}),
+        ("", "{sft: {}, reranker: {}}", set()),
+        ("stop fixed", "{rrpo: {}, reranker: {}}", {"bc", "sft", "sampled.jsonl", "rewarded.jsonl", "dpo-data", "dpo"}),
+        ("stop", "{rrpo: {}}", {"bc", "sft", "sampled.jsonl", "rewarded.jsonl", "dpo-data", "dpo", "reranker", "labelled.jsonl"}),
     ],
 )
-def test_what_a_pipeline_never_makes_is_no_next_step(read, train: str, left_out: set[str]) -> None:
-    found = read(RUN + f"train: {train}\n")
+def test_what_a_pipeline_never_makes_is_no_next_step(read, policies: str, train: str, left_out: set[str]) -> None:
+    found = read(f"{RUN.rstrip()[:-1]}, policies: {policies or 'null'}}}\ntrain: {train}\n")
     shown = {fact.found.removeprefix("runs/x/").partition(":")[0] for fact in found.facts if fact.part == "run"}
-    assert shown == {*OUTPUTS} - left_out - {"dense"}
+    assert shown == {*OUTPUTS} - left_out - {"dense"} | {f"rrpo-{name}" for name in policies.split()}
 
 
 def test_every_target_that_is_named_is_one_of_the_makefile() -> None:
