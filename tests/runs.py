@@ -63,6 +63,16 @@ def write_run(folder: Path, *, n: int = 9) -> Path:
     return folder
 
 
+def write_small_run(folder: Path) -> Path:
+    """A run that trains two small rerankers and no LLM, as far as its training."""
+    for name in ("reranker", "rrpo-fixed", "rrpo-stop"):
+        (folder / name).mkdir(parents=True)
+        manifest(folder / name, counts={"in": 9, "steps": 2}, seconds=100.0, loss=[[1, 2.0]] if name == "reranker" else None)
+    lines = [{"step": step, "utility": 0.25 * step, "reference": 0.5, "passages": 2 - 0.5 * step, "kl": 0} for step in (1, 2)]
+    write(folder / "rrpo-stop/curve.jsonl", lines)
+    return folder
+
+
 def write_report(folder: Path, *systems: dict[str, Any], **more: Any) -> None:
     (folder / "report.json").write_text(json.dumps({"gold": "questions.jsonl", "split": None, "systems": systems, **more}))
 

@@ -210,13 +210,37 @@ def loss(points: Sequence[tuple[float, float]]) -> str:
         steps, values = [step for step, _ in points], [value for _, value in points]
         axes.plot(steps, values, color=_MAIN, linewidth=0.8, alpha=0.4, marker="o" if len(points) == 1 else None)
         width = max(len(values) // 10, 1)
-        means = [sum(values[max(end - width, 0) : end]) / min(width, end) for end in range(1, len(values) + 1)]
-        axes.plot(steps, means, color=_MAIN, linewidth=1.8)
+        axes.plot(steps, _means(values, width), color=_MAIN, linewidth=1.8)
         axes.set_ylim(bottom=min(0, *values))
         axes.set_xlabel(f"step; the thick line is the mean of the last {width}" if width > 1 else "step")
         axes.set_ylabel("loss")
 
     return _drawn(2.4, paint)
+
+
+def learning(points: Sequence[Sequence[float]]) -> str:
+    """RRPO by step, from (step, utility, the reference's utility, passages): means of the last fifth of the steps so far."""
+
+    def paint(figure: Figure) -> None:
+        left, right = figure.subplots(1, 2)
+        steps, *columns = ([*column] for column in zip(*points, strict=True))
+        width = max(len(steps) // 5, 1)
+        utility, reference, passages = (_means(column, width) for column in columns)
+        left.plot(steps, utility, color=_MAIN, linewidth=1.8, label="policy")
+        left.plot(steps, reference, color=_MUTED, linewidth=1.2, linestyle=":", label="reference")
+        left.legend(fontsize=8)
+        right.plot(steps, passages, color=_MAIN, linewidth=1.8)
+        right.set_ylim(bottom=0)
+        for axes, title in ((left, "reward less cost of passages"), (right, "passages read")):
+            axes.set_title(title, loc="left")
+            axes.set_xlabel(f"step; means of {width}" if width > 1 else "step")
+
+    return _drawn(2.4, paint)
+
+
+def _means(values: Sequence[float], width: int) -> list[float]:
+    """The mean of the last `width` values at each place, of fewer at the start."""
+    return [sum(values[max(end - width, 0) : end]) / min(width, end) for end in range(1, len(values) + 1)]
 
 
 def terms(values: Mapping[str, Sequence[float]]) -> str:

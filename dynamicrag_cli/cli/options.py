@@ -219,6 +219,8 @@ Revision = Annotated[
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="hf, vllm: run the code that a hub's model brings; only with --revision.")
 ]
+BertscoreModel = Annotated[str | None, typer.Option(metavar="MODEL", help="bertscore: the encoder, a folder or hub id.")]
+Judge = Annotated[str | None, typer.Option(metavar="MODEL", help="judge: the grading model; its grades are kept in --cache.")]
 SelectorName = Annotated[
     str,
     typer.Option(

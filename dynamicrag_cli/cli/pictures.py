@@ -114,6 +114,12 @@ def _training(stages: list[StageFacts], browser: Browser) -> Section:
         if stage.loss:
             words = f"{stage.loss[0][1]:.3f} at the start, {stage.loss[-1][1]:.3f} after {stage.loss[-1][0]:.0f} steps"
             section.pictures.append(_picture(f"Loss of {stage.name}", words, plots.loss(stage.loss)))
+        if stage.learning:
+            (first, last), title = (stage.learning[0], stage.learning[-1]), f"What {stage.name} learned"
+            words = (
+                f"utility {first[1]:.2f} with {first[3]:.2f} passages at the start, {last[1]:.2f} with {last[3]:.2f} at the end"
+            )
+            section.pictures.append(_picture(title, words, plots.learning(stage.learning)))
     if browser.terms:
         words = ", ".join(f"{name} {sum(values) / len(values):.2f} on average" for name, values in browser.terms.items())
         failed = "".join(f"; {name} failed {count} times" for name, count in browser.failed_terms.items())

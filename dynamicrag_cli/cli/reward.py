@@ -13,6 +13,7 @@ from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import say
 from dynamicrag_cli.cli.models import Closing, engine_settings, open_engine, prompts_for
 from dynamicrag_cli.cli.runner import Stage, chosen, run_stage
+from dynamicrag_cli.core.engine import Engine
 from dynamicrag_cli.core.errors import UsageError
 from dynamicrag_cli.core.labels import references
 from dynamicrag_cli.core.prompts import PromptSet
@@ -39,10 +40,8 @@ def reward(
             " The paper: 0.2 each of em, rouge, bertscore, length, judge.",
         ),
     ] = DEFAULT_WEIGHTS,
-    bertscore_model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="bertscore: the encoder, a folder or hub id.")
-    ] = None,
-    judge: Annotated[str | None, typer.Option(metavar="MODEL", help="judge: the grading model.")] = None,
+    bertscore_model: opt.BertscoreModel = None,
+    judge: opt.Judge = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -79,10 +78,7 @@ def reward(
     Example: drag reward sampled.jsonl -o rewarded.jsonl --weights "em=0.4 rouge=0.4 length=0.2"
     """
     parsed = parse_weights(weights)
-    if parsed.get("bertscore") and not bertscore_model:
-        raise UsageError("the term bertscore needs --bertscore-model, an encoder")
-    if parsed.get("judge") and not judge:
-        raise UsageError("the term judge needs --judge, the grading model")
+    check_models(parsed, ctx.params)
 
     def estimate() -> None:
         if parsed.get("judge") and source != STREAM:
@@ -95,20 +91,39 @@ def reward(
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
         estimate()
-        terms: dict[str, ModelTerm] = {}
-        if parsed.get("bertscore"):
-            entry = registry.Entry("rewards.bertscore:BertScore", "local", "")
-            terms["bertscore"] = registry.load("reward", "bertscore", {"bertscore": entry})(bertscore_model, device, batch_size)
+        grader = None
         if parsed.get("judge"):
-            from dynamicrag_cli.adapters.rewards.judge import Judge
-
             grader = open_engine(engine, str(judge), engine_settings(ctx), Closing(ctx.call_on_close), cache, replies)
-            terms["judge"] = Judge(grader, prompts_for(templates, grader.control_tokens))
+        terms = model_terms(parsed, ctx.params, grader, batch_size)
         return lambda records: reward_stage(records, parsed, terms)
 
     shown = prompts_hash(prompts_for(templates, frozenset())) if parsed.get("judge") else None
     stage = Stage(SampledQuestion, {"": RewardedQuestion}, prepare, templates_hash=shown, replies=replies)
     run_stage(ctx, source, output, stage)
+
+
+def check_models(weights: dict[str, float], params: dict[str, Any]) -> None:
+    """Raise a `UsageError` if a term with a weight lacks its model."""
+    if weights.get("bertscore") and not params["bertscore_model"]:
+        raise UsageError("the term bertscore needs --bertscore-model, an encoder")
+    if weights.get("judge") and not params["judge"]:
+        raise UsageError("the term judge needs --judge, the grading model")
+
+
+def model_terms(
+    weights: dict[str, float], params: dict[str, Any], grader: Engine | None, batch_size: int
+) -> dict[str, ModelTerm]:
+    """The terms with a weight that need a model; `grader` is the judge's engine, `batch_size` of the bertscore encoder."""
+    terms: dict[str, ModelTerm] = {}
+    if weights.get("bertscore"):
+        entry = registry.Entry("rewards.bertscore:BertScore", "local", "")
+        loaded = registry.load("reward", "bertscore", {"bertscore": entry})
+        terms["bertscore"] = loaded(params["bertscore_model"], params["device"], batch_size)
+    if grader:
+        from dynamicrag_cli.adapters.rewards.judge import Judge
+
+        terms["judge"] = Judge(grader, prompts_for(params["templates"], grader.control_tokens))
+    return terms
 
 
 def _estimate(source: str, limit: int | None, shard: str | None, prompts: PromptSet) -> None:

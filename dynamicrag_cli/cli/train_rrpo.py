@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from dynamicrag_cli.adapters import registry
@@ -17,7 +18,8 @@ from dynamicrag_cli.adapters.trainers import building as building_folder
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli import train
 from dynamicrag_cli.cli.console import progress, say
-from dynamicrag_cli.cli.models import NO_CACHE, Closing, engine_settings, open_engine, prompts_for
+from dynamicrag_cli.cli.models import NO_CACHE, Closing, engine_settings, open_pair, prompts_for
+from dynamicrag_cli.cli.reward import check_models, model_terms
 from dynamicrag_cli.cli.train_reranker import Candidates, start_training, training_records
 from dynamicrag_cli.core.advantages import ADVANTAGES
 from dynamicrag_cli.core.errors import EngineError, InputError, InterruptedRunError
@@ -29,6 +31,7 @@ from dynamicrag_cli.stages.feedback import Feedback
 
 ANCHORS = ("previous", "reference")
 CURVE = "curve.jsonl"
+_BERTSCORE_BATCH = 32
 
 
 def _reader_weights(text: str) -> dict[str, float]:
@@ -65,9 +68,12 @@ def rrpo(
         typer.Option(
             parser=opt.checked(_reader_weights),
             metavar="TERMS",
-            help=f"The reward of an answer, NAME=WEIGHT of {', '.join(READER_TERMS)} (hit is 1 or -1).",
+            help=f"The reward of an answer, NAME=WEIGHT of {', '.join(READER_TERMS)} (hit is 1 or -1). Only with a weight are "
+            "bertscore and judge computed.",
         ),
     ] = "em=1 f1=1 hit=1",
+    bertscore_model: opt.BertscoreModel = None,
+    judge: opt.Judge = None,
     advantage: Annotated[
         str,
         typer.Option(
@@ -139,6 +145,8 @@ def rrpo(
 
     Example: drag train rrpo --data candidates.jsonl -o rrpo --model reranker --reader sft --k 0:5 --passage-cost 0.05
     """  # fmt: skip
+    parsed = _reader_weights(weights)
+    check_models(parsed, ctx.params)
     settings = engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
     prompts = prompts_for(templates, frozenset())
     wanted, building = start_training(ctx, data, output, prompts_hash(prompts))
@@ -151,10 +159,12 @@ def rrpo(
     if trainer_module.crew.rank == 0:
         building_folder.prepare(building, wanted, fresh=fresh)
     trainer_module.crew.wait()
-    kept_in = MEMORY if cache == NO_CACHE else cache or output.with_name(output.name + ".answers.sqlite")
+    kept_in = MEMORY if cache == NO_CACHE else cache or str(output.with_name(output.name + ".answers.sqlite"))
     replies = Tally()
-    asking = open_engine(engine, reader, settings, Closing(ctx.call_on_close), kept_in, replies)
-    feedback = Feedback(asking, prompts_for(templates, asking.control_tokens), _reader_weights(weights))
+    grading = judge if parsed.get("judge") else None
+    grader, asking = open_pair(settings, Closing(ctx.call_on_close), engine, grading, reader, kept_in, replies)
+    terms = model_terms(parsed, ctx.params, grader, _BERTSCORE_BATCH)
+    feedback = Feedback(asking, prompts_for(templates, asking.control_tokens), parsed, terms)
     trainer = trainer_module.trainer(policy, records, feedback, ctx.params)
     started = time.monotonic()
     try:
@@ -230,16 +240,15 @@ def _go(trainer: Any, building: Path, replies: Tally, save_steps: int) -> None:
         (building / CURVE).write_text("".join(json.dumps(line) + "\n" for line in before), encoding="utf-8")
     with progress("train rrpo", trainer.total) as bar:
         bar.advance(trainer.step)
-        counted = (replies.wanted, replies.known)
+        counted = np.zeros(3)
 
         def on_step(line: dict[str, float]) -> None:
             nonlocal counted
-            table = trainer.crew.gather([(replies.wanted - counted[0], replies.known - counted[1])])
-            asked, cached = (sum(column) for column in zip(*table, strict=True))
-            counted = (replies.wanted, replies.known)
-            line |= {"asked": asked, "cached": cached / asked if asked else 0.0}
+            before, counted = counted, np.array([trainer.rewards.n_asked, replies.wanted, replies.known])
+            asked, wanted, known = np.sum(trainer.crew.gather([counted - before]), axis=0).tolist()
+            line |= {"asked": int(asked), "cached": known / wanted if wanted else 0.0}
             if asked and line["failed"] >= asked:
-                raise EngineError("the reader failed for every prompt of a step; see --engine, --reader and --max-model-len")
+                raise EngineError("no prompt of a step got a reward; see --engine, --reader, --max-model-len and --judge")
             if not speaks:
                 return
             with (building / CURVE).open("a", encoding="utf-8") as file:

@@ -12,8 +12,8 @@ from dynamicrag_cli.core.errors import UsageError, unknown_name
 PURE_TERMS = ("em", "rouge", "length", "length_tokens", "length_answer")
 MODEL_TERMS = ("bertscore", "judge")
 TERMS = PURE_TERMS + MODEL_TERMS
-# What RRPO rewards on every prefix; `hit` is in {-1, 1}, as its paper has it, all others in [0, 1].
-READER_TERMS = ("em", "f1", "hit", "rouge", "length")
+# What RRPO may reward on every prefix: all of them, and two of its paper; its `hit` is in {-1, 1}, all others are in [0, 1].
+READER_TERMS = ("f1", "hit", *TERMS)
 MAX_JUDGEMENT_TOKENS = 16
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Step:
-    """A stage of a run: its command, its output in the run folder, and the make target that makes it."""
+    """A stage of a run: its command, its output in the run folder, and the make target that makes it; `llm` trains the LLM."""
 
     name: str
     place: str
     target: str
     optional: bool = False
+    llm: bool = False
 
 
 STEPS = (
@@ -22,12 +23,13 @@ STEPS = (
     Step("index (dense)", "dense", "index", optional=True),
     Step("retrieve", "candidates.jsonl", "retrieve"),
     Step("rerank-teacher", "labelled.jsonl", "rerank-teacher"),
-    Step("build-bc", "bc", "build-bc"),
-    Step("train sft", "sft", "train-sft"),
-    Step("sample", "sampled.jsonl", "sample"),
-    Step("reward", "rewarded.jsonl", "reward"),
-    Step("build-dpo", "dpo-data", "build-dpo"),
-    Step("train dpo", "dpo", "train-dpo"),
+    Step("build-bc", "bc", "build-bc", llm=True),
+    Step("train sft", "sft", "train-sft", llm=True),
+    Step("sample", "sampled.jsonl", "sample", llm=True),
+    Step("reward", "rewarded.jsonl", "reward", llm=True),
+    Step("build-dpo", "dpo-data", "build-dpo", llm=True),
+    Step("train dpo", "dpo", "train-dpo", llm=True),
+    Step("train reranker", "reranker", "train-reranker", optional=True),
 )
 
 
@@ -41,6 +43,7 @@ class StageFacts:
         reasons: Rejected records by reason.
         notes: Records by what the stage noted about them.
         loss: (step, loss) of a training.
+        learning: (step, utility, the reference's utility, passages) of `train rrpo`.
     """
 
     name: str
@@ -52,10 +55,16 @@ class StageFacts:
     seconds: float | None = None
     memory: float | None = None
     loss: tuple[tuple[float, float], ...] = ()
+    learning: tuple[tuple[float, ...], ...] = ()
 
 
-def stage_facts(name: str, manifest: Mapping[str, Any], reasons: Mapping[str, int]) -> StageFacts:
-    """The facts of a manifest.
+_LEARNING = ("step", "utility", "reference", "passages")
+
+
+def stage_facts(
+    name: str, manifest: Mapping[str, Any], reasons: Mapping[str, int], curve: Iterable[Mapping[str, Any]] = ()
+) -> StageFacts:
+    """The facts of a manifest, and of the `curve` that `train rrpo` writes.
 
     Raises:
         ValueError: A field is not what a manifest holds.
@@ -76,6 +85,11 @@ def stage_facts(name: str, manifest: Mapping[str, Any], reasons: Mapping[str, in
                 (float(step), float(loss))
                 for step, loss in manifest.get("loss") or ()
                 if finite(step) is not None and finite(loss) is not None
+            ),
+            learning=tuple(
+                tuple(float(line[key]) for key in _LEARNING)
+                for line in curve
+                if all(finite(line.get(key)) is not None for key in _LEARNING)
             ),
         )
     except (TypeError, ValueError, AttributeError) as error:

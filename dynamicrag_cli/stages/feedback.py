@@ -1,15 +1,15 @@
 """The reader's feedback for RRPO: the reward of its answer from some passages, for many lists of passages at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dynamicrag_cli.core.engine import Engine
 from dynamicrag_cli.core.labels import references
-from dynamicrag_cli.core.metrics import METRICS, contains, rouge_l, token_f1
+from dynamicrag_cli.core.metrics import contains, token_f1
 from dynamicrag_cli.core.prompts import PromptSet
 from dynamicrag_cli.core.records import RetrievedQuestion, Rollout
-from dynamicrag_cli.core.rewards import length_reward
-from dynamicrag_cli.core.tasks import is_right, task_of
+from dynamicrag_cli.core.rewards import total
 from dynamicrag_cli.stages import rollouts
+from dynamicrag_cli.stages.reward import ModelTerm, finite, pure_terms
 
 Asked = tuple[RetrievedQuestion, tuple[str, ...]]
 
@@ -17,45 +17,38 @@ Asked = tuple[RetrievedQuestion, tuple[str, ...]]
 class Feedback:
     """Asks the reader at temperature 0, everything in one call, and rewards its answers.
 
-    The same lists come again in every pass over the questions, so the reader should be one that remembers its greedy replies. A
-    failed answer has no reward (None). `n_asked` and `n_failed` count lists of passages.
+    The same lists come again in every pass over the questions, so the reader should be one that remembers its greedy replies.
+    `weights` are of `core.rewards.READER_TERMS`; `model_terms` has those with a weight that need a model. An answer that failed,
+    or whose term failed, has no reward (None). `n_asked` and `n_failed` count lists of passages.
     """
 
-    def __init__(self, reader: Engine, prompts: PromptSet, weights: dict[str, float]) -> None:
-        self.reader, self.prompts, self.weights = reader, prompts, weights
+    def __init__(
+        self, reader: Engine, prompts: PromptSet, weights: dict[str, float], model_terms: Mapping[str, ModelTerm] | None = None
+    ) -> None:
+        self.reader, self.prompts, self.weights, self.model_terms = reader, prompts, weights, model_terms or {}
         self.n_asked = self.n_failed = 0
 
     def __call__(self, asked: Sequence[Asked]) -> list[float | None]:
-        """One reward per (question, ordered passage ids): the weighted sum of the terms, None where the reader failed."""
+        """One reward per (question, ordered passage ids): the weighted sum of the terms, None where one of them is unknown."""
         lists = [[Rollout(selection=[*selection], status="ok" if selection else "none")] for _, selection in asked]
         answered = rollouts.answer([record for record, _ in asked], lists, self.reader, self.prompts)
-        answers = [group[0].answer for group in answered]
-        self.n_asked += len(answers)
-        self.n_failed += answers.count(None)
-        return [
-            None if answer is None else reader_reward(record, answer, len(selection), self.weights)
-            for (record, selection), answer in zip(asked, answers, strict=True)
-        ]
+        read = [(record, group[0]) for (record, _), group in zip(asked, answered, strict=True)]
+        jobs = [(record, rollout.answer) for record, rollout in read if rollout.answer is not None]
+        tables = {name: iter(term(jobs)) for name, term in self.model_terms.items()}
+        rewards = []
+        for record, rollout in read:
+            terms = reader_terms(record, rollout)
+            if rollout.answer is not None:
+                terms.update({name: finite(next(table)) for name, table in tables.items()})
+            rewards.append(total(terms, self.weights))
+        self.n_asked += len(rewards)
+        self.n_failed += rewards.count(None)
+        return rewards
 
 
-def reader_reward(record: RetrievedQuestion, answer: str, n_read: int, weights: dict[str, float]) -> float:
-    """The weighted sum of `core.rewards.READER_TERMS` for an answer from `n_read` passages.
-
-    `em` is what decides whether an answer of the task is right; `hit` is 1 if a gold answer occurs in it, else -1 (RRPO).
-    """
-    task, gold = task_of(record.dataset), references(record)
-    value = 0.0
-    for name, weight in weights.items():
-        if not weight:
-            continue
-        if name == "em":
-            value += weight * METRICS[is_right(task)](answer, record.answers, record.meta, task)
-        elif name == "f1":
-            value += weight * token_f1(answer, gold)
-        elif name == "hit":
-            value += weight * (2 * contains(answer, gold) - 1)
-        elif name == "rouge":
-            value += weight * rouge_l(answer, gold)
-        else:
-            value += weight * length_reward(n_read)
-    return value
+def reader_terms(record: RetrievedQuestion, rollout: Rollout) -> dict[str, float | None]:
+    """The terms that need no model: those of `reward`, `f1`, and RRPO's `hit`, 1 if a gold answer occurs, else -1."""
+    terms, gold = pure_terms(record, rollout), references(record)
+    if rollout.answer is None:
+        return terms
+    return {**terms, "f1": token_f1(rollout.answer, gold), "hit": 2 * contains(rollout.answer, gold) - 1}

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dynamicrag_cli.core.identifiers import WELL_FORMED
 from dynamicrag_cli.core.labels import references
 from dynamicrag_cli.core.metrics import METRICS, rouge_l
-from dynamicrag_cli.core.records import Reward, RewardedQuestion, Rollout, SampledQuestion, extend
+from dynamicrag_cli.core.records import RetrievedQuestion, Reward, RewardedQuestion, Rollout, SampledQuestion, extend
 from dynamicrag_cli.core.rewards import MODEL_TERMS, PURE_TERMS, length_terms, total
 from dynamicrag_cli.core.tasks import is_right, task_of
 from dynamicrag_cli.stages.outcome import Outcome
 
 # (question, gold answers, answer) of every rollout -> a value in [0, 1], or None where the term failed.
-ModelTerm = Callable[[Sequence[tuple[SampledQuestion, str]]], list[float | None]]
+ModelTerm = Callable[[Sequence[tuple[RetrievedQuestion, str]]], list[float | None]]
 
 
 def reward(records: Sequence[SampledQuestion], weights: dict[str, float], model_terms: dict[str, ModelTerm]) -> list[Outcome]:
@@ -30,9 +30,9 @@ def reward(records: Sequence[SampledQuestion], weights: dict[str, float], model_
             continue
         rewards = []
         for rollout in record.rollouts:
-            terms = _pure_terms(record, rollout)
+            terms = pure_terms(record, rollout)
             # A model term has one value for each rollout with an answer, in this very order.
-            terms.update({name: _finite(next(table)) if rollout.answer is not None else None for name, table in tables.items()})
+            terms.update({name: finite(next(table)) if rollout.answer is not None else None for name, table in tables.items()})
             rewards.append(Reward(total=total(terms, weights), terms=terms))
         made.append(extend(record, RewardedQuestion, rewards=rewards))
     return made
@@ -42,12 +42,12 @@ def _is_answerable(record: SampledQuestion) -> bool:
     return bool(references(record))
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
     """A term that came out as NaN or infinite has failed."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def _pure_terms(record: SampledQuestion, rollout: Rollout) -> dict[str, float | None]:
+def pure_terms(record: RetrievedQuestion, rollout: Rollout) -> dict[str, float | None]:
     """The terms that need no model; None for a rollout without an answer (a failure, not a zero).
 
     `em` is the metric that decides whether an answer of this task is right: exact match, label accuracy or string EM.

@@ -79,6 +79,12 @@ def test_a_loss_of_any_length(points: list[tuple[float, float]]) -> None:
     assert "loss" in texts(plots.loss(points))
 
 
+def test_what_was_learned_of_any_length() -> None:
+    for n in (1, 2, 50):
+        points = [(step, 0.1 * step, 0.2, 2.0) for step in range(n)]
+        assert {"policy", "reference", "passages read"} <= {*texts(plots.learning(points))}
+
+
 def test_points_at_one_place_share_a_label() -> None:
     found = texts(plots.accuracy_by_passages([results("a"), results("b"), results("far", 4.0)]))
     assert "a, b" in found

@@ -12,7 +12,7 @@ import pytest
 from dynamicrag_cli.adapters.files.runs import read_run
 from dynamicrag_cli.core.records import RewardedQuestion
 from dynamicrag_cli.stages.browse import Browser
-from tests.runs import contender, rewarded, study, system, write_report, write_run
+from tests.runs import contender, rewarded, study, system, write_report, write_run, write_small_run
 
 pytest.importorskip("matplotlib")
 
@@ -58,6 +58,17 @@ def test_a_study_brings_its_conclusion_a_table_and_the_costs(tmp_path: Path) -> 
     ]
     assert text.count("Answer score against passages read</figcaption>") == 1
     assert "oracle k" in text
+
+
+def test_small_rerankers_show_what_they_learned(tmp_path: Path) -> None:
+    from dynamicrag_cli.cli.pictures import page
+
+    text = page(read_run(write_small_run(tmp_path / "run")), Browser(), "run", "0")
+    alts = [unescape(alt) for alt in re.findall(r'role="img" aria-label="(.*?)"', text)]
+    assert alts[:2] == [
+        "Loss of train reranker: 2.000 at the start, 2.000 after 1 steps",
+        "What train rrpo-stop learned: utility 0.25 with 1.50 passages at the start, 0.50 with 1.00 at the end",
+    ]
 
 
 def test_headings_come_in_order(made: Callable[[], str]) -> None:

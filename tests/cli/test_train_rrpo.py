@@ -103,7 +103,20 @@ def test_a_reader_that_fails_for_some_prompts(drag, tmp_path: Path, call, reader
 def test_a_reader_that_always_fails_is_exit_5(drag, tmp_path: Path, call, reader: Path) -> None:
     script(reader, Danube={"error": "boom"})
     done = drag(*call, "-o", tmp_path / "out", "--k", "2")
-    assert (done.code, done.error, "failed for every prompt" in done.err) == (5, None, True)
+    assert (done.code, done.error, "got a reward" in done.err) == (5, None, True)
+
+
+def test_terms_that_need_a_model(drag, tmp_path: Path, call, reader: Path, tiny_encoder: Path) -> None:
+    """The judge is asked through the reader's engine, and its grades are kept with the answers."""
+    judge = script(tmp_path / "judge.json", default="Score: 50")
+    more = ("--k", "1", "--weights", "bertscore=1 judge=1", "--bertscore-model", tiny_encoder, "--judge", judge)
+    done = drag(*call, "-o", tmp_path / "out", *more)
+    assert done.code == 0, done.err
+    curve = read(tmp_path / "out/curve.jsonl")
+    assert all(0.5 <= line["reward"] <= 1.5 and line["failed"] == 0 for line in curve)
+    script(judge, default="I cannot say")
+    done = drag(*call, "-o", tmp_path / "two", *more)
+    assert (done.code, "got a reward" in done.err) == (5, True), done.err
 
 
 def test_equal_rewards_are_told(drag, tmp_path: Path, call, reader: Path) -> None:
@@ -133,7 +146,9 @@ def test_a_reference_with_another_head(drag, tmp_path: Path, call, tiny_encoder:
     ("more", "code", "words"),
     [
         (["--k", "5:2"], 2, "such as 0:5"),
-        (["--weights", "judge=1"], 2, "unknown reward term 'judge'"),
+        (["--weights", "jugde=1"], 2, "Did you mean 'judge'"),
+        (["--weights", "em=1 judge=1"], 2, "needs --judge"),
+        (["--weights", "bertscore=1"], 2, "needs --bertscore-model"),
         (["--advantage", "papre"], 2, "Did you mean 'paper'"),
         (["--data", "-"], 2, "give --data a file"),
         (["--data", "nowhere.jsonl"], 4, "no such file"),

@@ -5,7 +5,9 @@ import pytest
 
 from dynamicrag_cli.adapters.engines.cached import MEMORY, CachedEngine, ReplyCache
 from dynamicrag_cli.core.prompts import PromptSet
-from dynamicrag_cli.stages.feedback import Feedback, reader_reward
+from dynamicrag_cli.core.records import Rollout
+from dynamicrag_cli.core.rewards import READER_TERMS, parse_weights, total
+from dynamicrag_cli.stages.feedback import Feedback, reader_terms
 from tests.adapters.rrpo.tables import WEIGHTS, feedback
 from tests.builders import GOLD, ScriptedEngine, default_prompts, failing, retrieved, says
 
@@ -22,17 +24,39 @@ RECORD = retrieved("abc")
         (GOLD, "em=0.5", 0.5),
         (GOLD, "rouge=2 em=0", 2.0),
         (GOLD, "length=1", 1 / 3),
+        ("in Ulm, I say", "length_answer=2", 2 / 5),
     ],
 )
 def test_rewards_by_hand(answer: str, weights: str, value: float) -> None:
-    parsed = {name: float(weight) for name, weight in (part.split("=") for part in weights.split())}
-    assert reader_reward(RECORD, answer, 2, parsed) == pytest.approx(value)
+    asked = [(RECORD, ("b", "a"))]
+    made = Feedback(says(answer), default_prompts(), parse_weights(weights, READER_TERMS))(asked)
+    assert made == [pytest.approx(value)]
 
 
 def test_a_task_with_labels_is_right_by_its_label() -> None:
     record = retrieved("a", dataset="fever", answers=["SUPPORTS"])
-    assert reader_reward(record, "Supported.", 1, {"em": 1.0}) == 1
-    assert reader_reward(record, "Refutes", 1, {"em": 1.0}) == 0
+    for answer, value in (("Supported.", 1.0), ("Refutes", 0.0)):
+        assert reader_terms(record, Rollout(selection=["a"], status="ok", answer=answer))["em"] == value
+    assert total(reader_terms(record, Rollout(selection=["a"], status="ok")), {"f1": 1.0}) is None
+
+
+def test_terms_of_models_are_asked_about_all_answers_at_once_and_a_failed_one_has_no_reward() -> None:
+    engine = ScriptedEngine(lambda request, _: GOLD if "Text of b" in request.chat.user else "Ulm")
+    seen = []
+
+    def grade(jobs):
+        seen.append([(record.id, answer) for record, answer in jobs])
+        return [0.5, None, float("nan")]
+
+    made = Feedback(engine, default_prompts(), {"em": 1.0, "judge": 2.0}, {"judge": grade})
+    assert made([(RECORD, ("b",)), (RECORD, ("a",)), (RECORD, ())]) == [2.0, None, None]
+    assert seen == [[(RECORD.id, GOLD), (RECORD.id, "Ulm"), (RECORD.id, "Ulm")]]
+    assert (made.n_asked, made.n_failed) == (3, 2)
+
+
+def test_an_answer_that_failed_is_not_graded() -> None:
+    made = Feedback(failing(), default_prompts(), {"judge": 1.0}, {"judge": lambda jobs: [1.0] * len(jobs)})
+    assert made([(RECORD, ("a",))]) == [None]
 
 
 def test_everything_is_asked_in_one_call_in_the_order_of_the_lists() -> None:

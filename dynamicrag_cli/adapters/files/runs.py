@@ -50,10 +50,14 @@ def read_run(path: Path) -> RunFolder:
     if not path.is_dir():
         raise InputError(f"{path}: {'no folder' if path.exists() else 'no such folder'}; give the run folder of a pipeline")
     run = RunFolder(path)
+    # A run that trains small rerankers has no LLM to train.
+    small = sorted(folder for folder in path.glob("rrpo-*") if folder.is_dir())
     for step in STEPS:
         facts = _stage(run, step.name, path / step.place)
-        if facts is None and not step.optional:
+        if facts is None and not step.optional and not (step.llm and small):
             run.missing.append(f"{step.name}: {step.place} {_state(path / step.place)} (make {step.target})")
+    for folder in small:
+        _stage(run, f"train {folder.name}", folder)
     rewarded = path / "rewarded.jsonl"
     run.rewarded = rewarded if manifest_path(rewarded).exists() and rewarded.exists() else None
     _read_predictions(run)
@@ -73,12 +77,17 @@ def _stage(run: RunFolder, name: str, output: Path) -> StageFacts | None:
     if not output.exists() or not manifest_path(output).exists():
         return None
     try:
-        facts = stage_facts(name, read_manifest(output), _reasons(output))
+        facts = stage_facts(name, read_manifest(output), _reasons(output), _curve(output))
     except (InputError, ValueError, OSError) as error:
         run.missing.append(f"{name}: {manifest_path(output).name} cannot be read ({error})")
         facts = StageFacts(name)
     run.stages.append(facts)
     return facts
+
+
+def _curve(output: Path) -> list[dict[str, Any]]:
+    path = output / "curve.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
 def _state(output: Path) -> str:

@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from dynamicrag_cli.adapters.pretrained import load, pick_device
 from dynamicrag_cli.core.labels import references
-from dynamicrag_cli.core.records import SampledQuestion
+from dynamicrag_cli.core.records import RetrievedQuestion
 
 _MAX_TOKENS = 512
 
@@ -27,7 +27,7 @@ class BertScore:
         positions = getattr(self.model.config, "max_position_embeddings", _MAX_TOKENS)
         self.max_tokens = min(_MAX_TOKENS, self.tokenizer.model_max_length, positions)
 
-    def __call__(self, jobs: Sequence[tuple[SampledQuestion, str]]) -> list[float | None]:
+    def __call__(self, jobs: Sequence[tuple[RetrievedQuestion, str]]) -> list[float | None]:
         """BERTScore F1 of each answer in [0, 1], the best over its gold answers."""
         texts = {answer for _, answer in jobs} | {gold for record, _ in jobs for gold in references(record)}
         vectors = self._embed(sorted(text for text in texts if text.strip()))

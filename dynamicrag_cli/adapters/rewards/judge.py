@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dynamicrag_cli.core.engine import ChatRequest, Engine, SamplingOptions
 from dynamicrag_cli.core.labels import references
 from dynamicrag_cli.core.prompts import PromptSet
-from dynamicrag_cli.core.records import SampledQuestion
+from dynamicrag_cli.core.records import RetrievedQuestion
 from dynamicrag_cli.core.rewards import MAX_JUDGEMENT_TOKENS, parse_judgement
 
 
@@ -15,7 +15,7 @@ class Judge:
     def __init__(self, engine: Engine, prompts: PromptSet) -> None:
         self.engine, self.prompts = engine, prompts
 
-    def __call__(self, jobs: Sequence[tuple[SampledQuestion, str]]) -> list[float | None]:
+    def __call__(self, jobs: Sequence[tuple[RetrievedQuestion, str]]) -> list[float | None]:
         """The grade of each answer in [0, 1]; None where the judge failed or gave no number."""
         distinct = {(record.id, answer): record for record, answer in jobs}
         requests = [

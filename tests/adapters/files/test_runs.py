@@ -7,7 +7,7 @@ import pytest
 
 from dynamicrag_cli.adapters.files.runs import read_run
 from dynamicrag_cli.core.errors import InputError
-from tests.runs import system, write_report, write_run
+from tests.runs import system, write_report, write_run, write_small_run
 
 
 @pytest.fixture
@@ -48,6 +48,16 @@ def test_what_is_missing_is_told_with_what_to_type(folder: Path) -> None:
         "eval: report.json is missing (make eval)",
     ):
         assert words in told
+
+
+def test_a_run_of_small_rerankers_misses_no_llm_and_has_their_curves(tmp_path: Path) -> None:
+    folder = write_small_run(tmp_path / "small")
+    run = read_run(folder)
+    assert [stage.name for stage in run.stages] == ["train reranker", "train rrpo-fixed", "train rrpo-stop"]
+    assert [stage.learning for stage in run.stages] == [(), (), ((1, 0.25, 0.5, 1.5), (2, 0.5, 0.5, 1.0))]
+    assert [line.partition(":")[0] for line in run.missing] == ["index", "retrieve", "rerank-teacher", "infer", "eval"]
+    (folder / "rrpo-stop/curve.jsonl").write_text('{"step": 1}\n{')
+    assert any(line.startswith("train rrpo-stop:") for line in read_run(folder).missing)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"systems": 3}', "[" * 100_000])
