@@ -24,7 +24,7 @@ def load_cross_encoder(what: str, name: str, device: str | None, max_tokens: int
     """A cross-encoder with one output; a plain encoder is none, since its head would be random.
 
     Raises:
-        InputError: There is no such model, or it has another head.
+        InputError: There is no such model, or it has another head or another model's tokenizer.
     """
     model = load(what, name, CrossEncoder, device=pick_device(device))
     architectures = getattr(model.config, "architectures", None) or [""]
@@ -32,6 +32,11 @@ def load_cross_encoder(what: str, name: str, device: str | None, max_tokens: int
         raise InputError(f"the {what} {name!r} has {model.num_labels} outputs; drag needs a cross-encoder with one")
     if not architectures[0].endswith(("ForSequenceClassification", "ForCausalLM")) or _is_encoder(name):
         raise InputError(f"the {what} {name!r} is an encoder without a scoring head; make one of it with drag train reranker")
+    known, rows = len(model.tokenizer), getattr(model.config, "vocab_size", None)
+    if rows is not None and known > rows:
+        raise InputError(f"the tokenizer of the {what} {name!r} has {known} tokens and its model {rows}: it is another model's")
+    if model.tokenizer.pad_token is None:
+        raise InputError(f"the tokenizer of the {what} {name!r} has no padding token, so it cannot score several passages")
     if max_tokens is not None:
         model.max_seq_length = min(max_tokens, model.max_seq_length or max_tokens)
     return model

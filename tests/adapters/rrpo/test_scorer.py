@@ -59,6 +59,19 @@ def test_models_that_are_no_cross_encoder(tmp_path: Path, tiny_encoder: Path) ->
             load_cross_encoder("model", str(name), "cpu")
 
 
+def test_a_tokenizer_of_another_model(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    folder = build_tiny_cross_encoder(tmp_path / "model")
+    for change, words in ((lambda t: setattr(t, "pad_token", None), "no padding token"),
+                          (lambda t: t.add_tokens([f"word{n}" for n in range(5000)]), "it is another model's")):  # fmt: skip
+        tokenizer = AutoTokenizer.from_pretrained(build_tiny_cross_encoder(tmp_path / "model"))
+        change(tokenizer)
+        tokenizer.save_pretrained(folder)
+        with pytest.raises(InputError, match=words):
+            load_cross_encoder("reference", str(folder), "cpu")
+
+
 def test_a_policy_has_a_stop_per_step_if_it_stops(scorer: CrossEncoderScorer) -> None:
     policy = Policy(scorer, Bounds(0, 3), [1.0, 2.0], temperature=2.0)
     assert policy.stops().tolist() == [0.5, 1.0, 1.0]
