@@ -67,7 +67,14 @@ SaveSteps = Annotated[
         rich_help_panel=opt.RUNNING,
     ),
 ]
-Gpus = Annotated[int, typer.Option(min=1, help="GPUs on this machine (torchrun).", rich_help_panel=opt.RUNNING)]
+Gpus = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="GPUs on this machine (torchrun); a step takes --batch-size times --accumulation examples on each.",
+        rich_help_panel=opt.RUNNING,
+    ),
+]
 Nodes = Annotated[
     int,
     typer.Option(

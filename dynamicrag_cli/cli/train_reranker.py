@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,10 +16,12 @@ from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli import train
 from dynamicrag_cli.cli.console import progress, say
 from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
+from dynamicrag_cli.core.duplicates import THRESHOLD
 from dynamicrag_cli.core.errors import InputError, InterruptedRunError, UsageError
 from dynamicrag_cli.core.records import Reject, RetrievedQuestion
 from dynamicrag_cli.core.reranking import LABELS, RankedExample, ranked_example
 from dynamicrag_cli.core.splits import split_of
+from dynamicrag_cli.stages.build_bc import plan_of
 
 LOSSES = ("binary", "listwise")
 
@@ -136,16 +139,31 @@ def start_training(
 
 
 def training_records(params: dict[str, Any], data: str, notes: Counter[str]) -> list[RetrievedQuestion]:
-    """The questions of the split, at most `limit`; what is left out is counted in `notes`."""
+    """The questions of the split, at most `limit`; what is left out is counted in `notes`.
+
+    Left out as by build-bc: near-duplicates of questions of the other splits.
+    """
+
+    def is_wanted(record: RetrievedQuestion) -> bool:
+        return not params["split"] or split_of(record, params["seed"], params["dev_share"]) == params["split"]
+
+    asked = [(r.id, r.question, "train" if is_wanted(r) else "held out") for r in _usable(data)]
+    near = plan_of(asked, (), THRESHOLD).left_out
     kept: list[RetrievedQuestion] = []
     for item in Reader(data, RetrievedQuestion):
         if isinstance(item, Reject):
             notes[f"unusable line: {item.reason}"] += 1
-        elif params["split"] and split_of(item, params["seed"], params["dev_share"]) != params["split"]:
+        elif not is_wanted(item):
             notes["question of another split"] += 1
+        elif item.id in near:
+            notes[f"left out: {near[item.id]}"] += 1
         elif params["limit"] is None or len(kept) < params["limit"]:
             kept.append(item)
     return kept
+
+
+def _usable(data: str) -> Iterator[RetrievedQuestion]:
+    return (item for item in Reader(data, RetrievedQuestion) if not isinstance(item, Reject))
 
 
 def _examples(params: dict[str, Any], data: str) -> tuple[list[RankedExample], Counter[str]]:

@@ -49,12 +49,16 @@ def train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: di
     slots = {name: params[name] for name in _SLOTS} | extra | {"quantization_bit": int(params["quantization_bit"] or 0)}
     mixes = [parse_mix(text) for text in params.get("mix") or ()]
     kept = params["shuffle"] and not mixes
-    slots |= {"datasets": [*datasets, *([MIX] if mixes else [])] if params["shuffle"] else [GROUPED]}
+    # Whole paths: the other nodes may start in another folder.
     slots |= {
+        "datasets": [*datasets, *([MIX] if mixes else [])] if params["shuffle"] else [GROUPED],
         "data": str((data if kept else building / "data").resolve()),
+        "output": str(trained.resolve()),
+        "model": _resolved(params["model"]),
+        "deepspeed": str(Path(params["deepspeed"]).resolve()) if params["deepspeed"] else None,
+        "processes": machines.workers,
         "ray_workers": machines.workers if machines.ray else 0,
     }
-    slots |= {"output": str(trained.resolve()), "model": _resolved(params["model"])}
     if params["dry_run"]:
         write_stdout(render_training(params["templates"], stage, slots))
         _tell_commands(machines, params["trainer"], building, first=0)
@@ -64,7 +68,10 @@ def train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: di
     wanted["options"]["data"] = {name: identity(str(data / f"{name}.jsonl")) for name in datasets}
     named = zip(params.get("mix") or (), mixes, strict=True)
     wanted["options"]["mix"] = {text: identity(str(mix.path)) for text, mix in named}
-    elsewhere = {"data": "", "output": "", "model": "", "save_steps": 0, "ray_workers": 0}
+    # With more of them a step has more examples, and a checkpoint stands elsewhere in the data.
+    wanted["options"] |= {"processes": machines.workers} if machines.workers > 1 else {}
+    elsewhere = {"data": "", "output": "", "model": "", "save_steps": 0, "ray_workers": 0, "processes": 1}
+    elsewhere |= {"deepspeed": params["deepspeed"]}
     wanted["settings"] = render_training(params["templates"], stage, {**slots, **elsewhere})
     if not params["fresh"] and is_fresh(output, wanted):
         say(f"train {stage}: {output} is up to date")
@@ -113,6 +120,8 @@ def _check(params: dict[str, Any]) -> None:
         raise UsageError("--mix has no place in --in-groups, whose steps hold one question each; type --shuffle")
     if params["quantization_bit"] and params["finetuning"] != "lora":
         raise UsageError("--quantization-bit freezes the weights, so it needs --finetuning lora")
+    if params["deepspeed"] and not params["dry_run"] and not Path(params["deepspeed"]).is_file():
+        raise InputError(f"--deepspeed {params['deepspeed']}: no such file")
 
 
 def _machines(params: dict[str, Any]) -> llamafactory.Machines:

@@ -1,6 +1,6 @@
 """Relevance without a model: from gold passage ids or from answer strings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dynamicrag_cli.core.metrics import holds_answer, normalize
 from dynamicrag_cli.core.records import Candidate, Question, RetrievedQuestion
@@ -29,6 +29,17 @@ def references(question: Question) -> list[str]:
 def has_answer(doc: Candidate, answers: list[str]) -> bool:
     """Whether title or text hold one of the answers as a token sequence."""
     return any(holds_answer(f"{doc.title} {doc.text}", answer) for answer in answers)
+
+
+def may_hold_evidence(question: Question, docs: Sequence[Candidate]) -> bool:
+    """Whether the gold answer can follow from these passages.
+
+    So it is where one of them is gold or holds an answer string, where none is needed, and where nobody knows.
+    """
+    gold, answers = question.gold_passage_ids, short_answers(question)
+    if gold == [] or (gold is None and not answers):
+        return True
+    return any(doc.id in (gold or ()) or has_answer(doc, answers) for doc in docs)
 
 
 def gold_relevance(record: RetrievedQuestion) -> list[float]:

@@ -29,32 +29,35 @@ def threshold_target(record: LabelledQuestion, threshold: float | None, max_pass
 def evidence_target(record: LabelledQuestion, _threshold: float | None, max_passages: int) -> tuple[int, ...] | None:
     """The shortest prefix of the score order that holds all the evidence.
 
-    Evidence is every gold passage if gold ids are known, else one passage with an answer string. The result is empty when no
-    passage is needed or none of the evidence is among the candidates, and None when nothing tells what the evidence is (yes/no,
-    label and long-answer questions without gold ids). Gold passages that retrieval missed are not waited for. A
-    target longer than `max_passages` is cut.
+    Evidence is every gold passage among the candidates, and where there is none, one passage with an answer string: it may stand
+    in other passages than those that somebody marked. The result is empty when no passage is needed or none of the evidence is
+    among the candidates, and None when nothing tells what the evidence is (yes/no, label and long-answer questions without gold
+    ids), or when the prefix is longer than `max_passages`: cut, it would teach to read much and to miss the evidence. Gold
+    passages that retrieval missed are not waited for.
     """
     order = score_order(record.relevance.scores)
-    if record.gold_passage_ids is not None:
-        gold = set(record.gold_passage_ids)
-        places = [rank for rank, position in enumerate(order) if record.docs[position].id in gold]
-        needed = places[-1:] if places else []
-    elif answers := short_answers(record):
-        needed = [rank for rank, position in enumerate(order) if has_answer(record.docs[position], answers)][:1]
-    else:
+    gold, answers = record.gold_passage_ids, short_answers(record)
+    if gold == []:
+        return ()
+    if gold is None and not answers:
         return None
-    return tuple(order[: needed[0] + 1])[:max_passages] if needed else ()
+    places = [rank for rank, position in enumerate(order) if record.docs[position].id in (gold or ())]
+    needed = places[-1:] or [rank for rank, position in enumerate(order) if has_answer(record.docs[position], answers)][:1]
+    n_read = needed[0] + 1 if needed else 0
+    return tuple(order[:n_read]) if n_read <= max_passages else None
 
 
 def gold_target(record: LabelledQuestion, _threshold: float | None, max_passages: int) -> tuple[int, ...] | None:
-    """The gold passages among the candidates in score order, at most `max_passages`, and nothing in front of them.
+    """The gold passages among the candidates in score order, and nothing in front of them.
 
-    Empty when no passage is needed or retrieval brought none of them; None where gold ids are unknown.
+    Empty when no passage is needed or retrieval brought none of them; None where gold ids are unknown or there are more than
+    `max_passages`.
     """
     if record.gold_passage_ids is None:
         return None
     gold = set(record.gold_passage_ids)
-    return tuple(position for position in score_order(record.relevance.scores) if record.docs[position].id in gold)[:max_passages]
+    found = tuple(position for position in score_order(record.relevance.scores) if record.docs[position].id in gold)
+    return found if len(found) <= max_passages else None
 
 
 TARGETS: dict[str, Callable[[LabelledQuestion, float | None, int], tuple[int, ...] | None]] = {

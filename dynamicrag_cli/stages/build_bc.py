@@ -128,7 +128,7 @@ def _emit(record: LabelledQuestion, target: Target, prompts: PromptSet, options:
     except ValueError as error:
         return error
     if chosen is None:
-        return Emission("no target: nothing tells which passages are needed")
+        return Emission("no target: which passages are needed is not known, or they are more than --max-passages")
     lesson, size = lesson_of(options.curriculum, options.seed, record.id)
     orders = _orders(record, chosen, size, options)
     files: dict[str, list[Record]] = {

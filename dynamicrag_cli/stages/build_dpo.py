@@ -1,10 +1,15 @@
-"""`build-dpo`: rewarded questions in, preference pairs for both roles out."""
+"""`build-dpo`: rewarded questions in, preference pairs for both roles out.
+
+A gold answer takes the place of a wrong one only where the passages that were read hold evidence. The best of many wrong rollouts
+is often the one that read nothing; the gold answer, chosen there, would teach to guess.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.identifiers import format_selection
+from dynamicrag_cli.core.labels import may_hold_evidence, references
 from dynamicrag_cli.core.metrics import METRICS, normalize
 from dynamicrag_cli.core.preferences import Choice, Ranked, generator_choice, ranked_rollouts, reranker_choice
 from dynamicrag_cli.core.prompts import PromptSet
@@ -106,13 +111,15 @@ def _reply(record: RewardedQuestion, ranked: Ranked) -> str:
 def _generator_pair(record: RewardedQuestion, ranked: Sequence[Ranked], prompts: PromptSet) -> tuple[PreferencePair | None, str]:
     task = task_of(record.dataset)
     metric = METRICS[is_right(task)]
-    choice = generator_choice(ranked, record.answers, lambda text: metric(text, record.answers, record.meta, task) >= 1.0)
+    choice = generator_choice(ranked, references(record), lambda text: metric(text, record.answers, record.meta, task) >= 1.0)
     if choice.reason != "kept":
         return None, choice.reason
     by_id = {doc.id: doc for doc in record.docs}
     best = ranked[0].rollout
-    read = best.selection[: len(best.selection) - best.n_unread]
-    chat = prompts.generator(record, [by_id[name] for name in read])
+    read = [by_id[name] for name in best.selection[: len(best.selection) - best.n_unread]]
+    if choice.chosen != best.answer and not may_hold_evidence(record, read):
+        return None, "the passages do not hold the gold answer"
+    chat = prompts.generator(record, read)
     margin = metric(choice.chosen, record.answers, record.meta, task) - metric(choice.rejected, record.answers, record.meta, task)
     if margin <= 0:
         return None, "the gold answer scores no better"

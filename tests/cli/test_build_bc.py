@@ -110,7 +110,7 @@ def test_the_reader_decides_and_is_asked_once(drag, source: Path, tmp_path: Path
     by_answer = [r["answers"][0] for r in read(source) if r["split"] == "train"]
     assert notes["SFT part, target of 1"] == by_answer.count("Passau") > 0
     assert "the reader failed: boom" in {r["reason"] for r in read(tmp_path / "bc/rejects.jsonl")}
-    assert notes["no target: nothing tells which passages are needed"] > 0
+    assert notes["no target: which passages are needed is not known, or they are more than --max-passages"] > 0
 
 
 def test_calls_that_fit_no_target(drag, source: Path, tmp_path: Path) -> None:

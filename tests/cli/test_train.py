@@ -87,7 +87,7 @@ def test_learning_rates_are_numbers_in_yaml(drag, work: Path, rate: float) -> No
             {"lora_rank": 4, "lora_alpha": 8, "output_dir": "/somewhere/model.partial/adapter"},
         ),
         (["--finetuning", "freeze", "--trainable-layers", "3"], {"freeze_trainable_layers": 3}),
-        (["--deepspeed", "zero3.json"], {"deepspeed": "zero3.json"}),
+        (["--deepspeed", "zero3.json"], {"deepspeed": "/somewhere/zero3.json"}),
         (["--role", "generator"], {"dataset": "generator_sft"}),
         (["--model", "org/hub-id"], {"model_name_or_path": "org/hub-id"}),
     ],
@@ -158,7 +158,7 @@ def test_in_groups_an_id_may_hold_a_number_sign(work: Path, train) -> None:
 
 def test_an_equal_training_is_up_to_date_and_other_data_trains_anew(work: Path, train) -> None:
     train("ok")
-    assert "up to date" in train("oom", "--gpus", 3, "--save-steps", 7).err
+    assert "up to date" in train("oom", "--save-steps", 7).err
     write(work / "sft/reranker_bc.jsonl", [{"id": "c"}])
     assert "3 examples" in train("ok").err
     assert train("oom", "--epochs", 3).code == 5
@@ -324,6 +324,30 @@ def test_other_settings_do_not_touch_an_unfinished_training_unless_fresh(work: P
     refused = train("ok", "--epochs", 7)
     assert (refused.code, "epochs" in refused.err) == (2, True)
     assert (work / "model.partial/checkpoint-1").is_dir()
+
+
+def test_as_many_processes_go_on_as_have_begun(work: Path, train) -> None:
+    """With another number a step has other examples, and the trainer would repeat some data and pass over others."""
+    train("die", "--gpus", 4)
+    refused = train("ok", "--gpus", 2)
+    assert (refused.code, "processes" in refused.err) == (2, True)
+    done = train("ok", "--gpus", 2, "--nodes", 2)
+    assert done.code == 0, done.err
+    assert json.loads((work / "model/seen.json").read_text())["found"] == ["checkpoint-1"]
+    assert train("oom").code == 5  # one process is another training
+
+
+def test_many_processes_wait_for_the_one_that_reads_the_data(drag, work: Path) -> None:
+    call = ("train", "sft", "--data", "sft", "-o", "model", "--model", "base", "--dry-run")
+    alone, many = (yaml.safe_load(rendered(drag(*call, *more), work)) for more in ((), ("--gpus", 8)))
+    assert "ddp_timeout" not in alone
+    assert many["ddp_timeout"] > 24 * 3600
+    assert (alone["preprocessing_num_workers"], many["preprocessing_num_workers"]) == (1, 16)
+
+
+def test_a_missing_deepspeed_file_is_told_before_any_work(work: Path, train) -> None:
+    done = train("ok", "--deepspeed", "nowhere.json")
+    assert (done.code, "nowhere.json: no such file" in done.err) == (4, True)
 
 
 def test_the_cause_is_that_of_this_run(train) -> None:

@@ -2,10 +2,12 @@
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from dynamicrag_cli.cli.train_reranker import training_records
 from tests.samples import labelled, question, read, write
 
 FEW = ("--batch-size", 4, "--device", "cpu", "--no-bf16")
@@ -46,6 +48,21 @@ def test_it_learns_what_the_labels_say(drag, tmp_path: Path, tiny_encoder: Path)
     drag("rerank-teacher", data, "-o", tmp_path / "scored.jsonl", "--teacher", "cross-encoder", "--model", out)
     scores = [record["relevance"]["scores"] for record in read(tmp_path / "scored.jsonl")]
     assert sum(one[1] == max(one) for one in scores) >= 9
+
+
+def test_near_duplicates_of_held_out_questions_are_left_out(tmp_path: Path) -> None:
+    """As in build-bc, so that every evaluation of a dev split is of questions that no training saw."""
+    asked = [
+        ("Where does the river Danube rise in the Black Forest?", "train"),
+        ("Where does the river Danube rise, in the Black Forest", "dev"),
+        ("Who wrote the song of the Nibelungs?", "train"),
+    ]
+    rows = [{**labelled(number), "question": text, "split": split} for number, (text, split) in enumerate(asked)]
+    data, notes = str(write(tmp_path / "in.jsonl", rows)), Counter[str]()
+    params = {"split": "train", "seed": 0, "dev_share": 0.1, "limit": None}
+    assert [record.id for record in training_records(params, data, notes)] == [rows[2]["id"]]
+    assert notes == {"question of another split": 1, "left out: near-duplicate of a held-out question": 1}
+    assert len(training_records({**params, "split": None}, data, notes)) == 3
 
 
 def test_an_interrupted_run_goes_on(drag, tmp_path: Path, data: Path, tiny_encoder: Path, monkeypatch) -> None:

@@ -20,7 +20,7 @@ def test_a_dry_run_tells_the_command_of_each_node(drag, work: Path, monkeypatch:
     assert "FORCE_TORCHRUN=1 NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1" in first
     assert first.endswith(f"llamafactory-cli train {work}/model.partial/train.yaml")
     assert "NODE_RANK=1" in second
-    assert yaml.safe_load(done.out)["deepspeed"] == "zero3.json"
+    assert yaml.safe_load(done.out)["deepspeed"] == f"{work}/zero3.json"
 
 
 def test_ray_counts_its_workers_in_the_settings(drag, work: Path) -> None:
@@ -36,8 +36,8 @@ def test_the_first_node_says_what_to_start_on_the_others(work: Path, train) -> N
     started = [line for line in done.err.splitlines() if line.startswith("node ")]
     assert [line.partition(":")[0] for line in started] == ["node 1", "node 2"]
     assert f"{work}/model.partial/train.yaml" in started[0]
-    # Where it runs does not change what it makes.
-    assert "up to date" in train("oom", "--nodes", 2, "--launcher", "ray").err
+    # Where its processes run does not change what it makes.
+    assert "up to date" in train("oom", "--gpus", 3, "--launcher", "ray").err
 
 
 def test_quantized_weights_are_for_adapters(drag, work: Path) -> None:

@@ -43,7 +43,9 @@ def test_threshold_target(threshold, own, cap, expected):
         (["e", "missed"], 15, (1, 3, 2, 4)),
         (["missed"], 15, ()),
         ([], 15, ()),
-        (["a"], 3, (1, 3, 2)),
+        (["a"], 5, (1, 3, 2, 4, 0)),
+        (["a"], 3, None),
+        (["b", "a"], 3, None),
     ],
 )
 def test_evidence_target_is_the_shortest_prefix_with_all_gold_passages(gold, cap, expected):
@@ -58,7 +60,8 @@ def test_evidence_target_is_the_shortest_prefix_with_all_gold_passages(gold, cap
         (["e", "missed"], 15, (4,)),
         (["missed"], 15, ()),
         ([], 15, ()),
-        (["a", "b", "c"], 2, (1, 2)),
+        (["a", "b", "c"], 3, (1, 2, 0)),
+        (["a", "b", "c"], 2, None),
         (None, 15, None),
     ],
 )
@@ -71,9 +74,17 @@ def test_evidence_target_is_the_shortest_prefix_with_an_answer(names, expected):
     assert evidence_target(labelled(SCORES, docs=with_answer_in(names)), None, 15) == expected
 
 
-def test_gold_ids_outrank_answer_strings():
+def test_gold_ids_outrank_answer_strings_as_long_as_retrieval_brought_one():
     record = labelled(SCORES, docs=with_answer_in("b"), gold_passage_ids=["c"])
     assert evidence_target(record, None, 15) == (1, 3, 2)
+    missed = labelled(SCORES, docs=with_answer_in("d"), gold_passage_ids=["missed"])
+    assert evidence_target(missed, None, 15) == (1, 3)
+    needs_none = labelled(SCORES, docs=with_answer_in("d"), gold_passage_ids=[])
+    assert evidence_target(needs_none, None, 15) == ()
+
+
+def test_an_answer_beyond_the_cap_is_no_target():
+    assert evidence_target(labelled(SCORES, docs=with_answer_in("a")), None, 4) is None
 
 
 @pytest.mark.parametrize(
@@ -102,10 +113,13 @@ def test_target_is_a_prefix_of_the_score_order_or_the_gold_passages_in_it(scores
     record = labelled(scores, gold_passage_ids=["abcdefgh"[place] for place in sorted(gold)])
     target = TARGETS[name](record, None, cap)
     order = [position for position in score_order(scores) if name != "gold" or position in gold]
+    if target is None:
+        assert len(order) > cap
+        return
     assert target == tuple(order[: len(target)])
     assert len(target) <= cap
     shown = {record.docs[position].id for position in target}
-    if name in ("evidence", "gold") and len(target) < cap:
+    if name in ("evidence", "gold"):
         assert set(record.gold_passage_ids) & {candidate.id for candidate in record.docs} <= shown
 
 

@@ -3,7 +3,7 @@ import pytest
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.records import Reward
 from dynamicrag_cli.stages.build_dpo import GENERATOR_FILE, RERANKER_FILE, PairOptions, build_dpo
-from tests.builders import GOLD, default_prompts, rewarded, rollout
+from tests.builders import GOLD, default_prompts, doc, rewarded, rollout
 
 OPTIONS = PairOptions()
 
@@ -36,8 +36,38 @@ def test_choosing_no_passage_can_win():
 
 
 def test_wrong_best_answer_gives_way_to_the_gold_one():
-    _, generator, _ = pairs(rewarded([rollout("a", "Passau"), rollout("b", "Vienna")], [0.4, 0.2]))
+    record = rewarded([rollout("a", "Passau"), rollout("b", "Vienna")], [0.4, 0.2], gold_passage_ids=["a"])
+    _, generator, _ = pairs(record)
     assert (generator.chosen, generator.rejected) == (GOLD, "Vienna")
+
+
+@pytest.mark.parametrize(
+    ("read", "fields", "kept"),
+    [
+        ("", {"gold_passage_ids": ["a"]}, False),
+        ("b", {"gold_passage_ids": ["a"]}, False),
+        ("ba", {"gold_passage_ids": ["a"]}, True),
+        ("b", {}, False),
+        ("b", {"docs": [doc("a"), doc("b", f"It rises at {GOLD}.")], "gold_passage_ids": ["missed"]}, True),
+        ("", {"gold_passage_ids": []}, True),
+        ("b", {"answers": ["yes"]}, True),
+    ],
+)
+def test_the_gold_answer_is_taught_from_passages_that_hold_evidence(read, fields, kept):
+    _, generator, note = pairs(rewarded([rollout(read, "Passau"), rollout("a", "Vienna")], [0.4, 0.2], **fields))
+    assert bool(generator) == kept
+    assert note.endswith("generator: kept" if kept else "generator: the passages do not hold the gold answer")
+
+
+def test_a_long_answer_is_what_the_generator_is_taught():
+    """As in cloning: ASQA has its answers in `long_answers` and in the readings."""
+    meta = {"long_answers": ["It rises at Donaueschingen and Furtwangen."], "qa_pairs": [{"short_answers": ["Donaueschingen"]}]}
+    rollouts = [rollout("a", "Passau"), rollout("b", "Vienna")]
+    _, generator, note = pairs(
+        rewarded(rollouts, [0.4, 0.2], dataset="asqa", answers=[], gold_passage_ids=["a"], meta=meta),
+    )
+    assert generator, note
+    assert generator.chosen == meta["long_answers"][0]
 
 
 @pytest.mark.parametrize(

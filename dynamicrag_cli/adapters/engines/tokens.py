@@ -61,15 +61,22 @@ class ChatTokenizer:
             raise InputError(f"the tokenizer of {model!r} has no chat template; drag needs a chat (instruct) model")
         self.control_tokens = frozenset(self.tokenizer.get_added_vocab())
         self._encode = ChatEncoder(self.tokenizer)
+        self.end = self._end()
 
     def prompt(self, chat: Chat) -> list[int]:
         """Token ids of a prompt, ready for the reply."""
         return self._encode([chat])[0]
 
     def reply(self, text: str) -> list[int]:
-        """Token ids of a reply with the token that ends it."""
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return [*ids, *([self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else [])]
+        """Token ids of a reply with all that the chat template puts behind it, as a trainer learns them."""
+        return list(self.tokenizer(text + self.end, add_special_tokens=False)["input_ids"])
+
+    def _end(self) -> str:
+        """What the chat template puts behind a reply: the token that ends it, in ChatML also a line break."""
+        turns = [*Chat("", "question").messages(), {"role": "assistant", "content": "reply"}]
+        end = str(self.tokenizer.apply_chat_template(turns, tokenize=False)).rpartition("reply")[2]
+        stop = self.tokenizer.eos_token or ""
+        return end if stop in end else end + stop
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of some token ids."""

@@ -73,19 +73,31 @@ def write_groups(data: Path, datasets: list[str], folder: Path, bad: Bad, *, ran
 
 
 def _packed(sizes: list[int], per_step: int) -> list[int]:
-    """Places of the groups in an order in which the border of a step cuts none: each step takes the next ones that fit.
+    """Places of the groups in an order in which the border of a step cuts none: each step takes the next ones that fill it.
 
-    Steps that could not be filled (two examples of three, because the answer is missing) come last.
+    Groups that fill no step any more (two examples of three, because the answer is missing) come last.
     """
     queues: dict[int, deque[int]] = {}
     for place, size in enumerate(sizes):
         queues.setdefault(size, deque()).append(place)
-    full, rest = list[int](), list[int]()
-    while any(queues.values()):
+    order: list[int] = []
+    while True:
+        left = {size: len(queue) for size, queue in queues.items() if queue}
         step, room = list[int](), per_step
-        while fitting := [size for size, queue in queues.items() if queue and size <= room]:
+        while room:
+            fitting = [size for size in left if left[size] and _fills(room - size, {**left, size: left[size] - 1})]
+            if not fitting:
+                return order + sorted(place for queue in queues.values() for place in queue)
             size = min(fitting, key=lambda size: queues[size][0])
             step.append(queues[size].popleft())
+            left[size] -= 1
             room -= size
-        (rest if room else full).extend(step)
-    return full + rest
+        order += step
+
+
+def _fills(room: int, left: dict[int, int]) -> bool:
+    """Whether some of the groups that are left, so many of each size, have `room` examples together."""
+    sums = {0}
+    for size, count in left.items():
+        sums = {total + size * n for total in sums for n in range(min(count, (room - total) // size) + 1)}
+    return room in sums

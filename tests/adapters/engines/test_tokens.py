@@ -1,14 +1,18 @@
-"""Control tokens of a tokenizer."""
+"""Control tokens of a tokenizer, and the tokens of prompts and replies."""
 
+import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
 from dynamicrag_cli.adapters.engines import tokens
-from dynamicrag_cli.adapters.engines.tokens import ChatEncoder, control_tokens
+from dynamicrag_cli.adapters.engines.tokens import ChatEncoder, ChatTokenizer, control_tokens
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.prompts import Chat
+from tests.real_trainer import PYTHON, with_trainer
 from tests.tiny_models import CONTROL_TOKENS
 
 
@@ -52,3 +56,48 @@ def test_a_prompt_is_encoded_once_together_with_the_other_new_ones(tiny_lm: Path
     monkeypatch.setattr(tokens, "_KEPT", 2)
     assert encode([one]) == first[:1]
     assert len(encode.known) == 1
+
+
+def test_a_reply_ends_as_the_chat_template_ends_it(tiny_lm: Path) -> None:
+    tokenizer = ChatTokenizer(str(tiny_lm))
+    assert tokenizer.text(tokenizer.reply("[2], [1]")).endswith("[1]<|im_end|>\n")
+
+
+ENCODE = """
+import json, sys
+from transformers import AutoTokenizer
+from llamafactory.data.processor import PairwiseDatasetProcessor, SupervisedDatasetProcessor
+from llamafactory.data.template import get_template_and_fix_tokenizer
+from llamafactory.hparams import DataArguments
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+arguments = DataArguments(template="smollm2", cutoff_len=2048)
+template = get_template_and_fix_tokenizer(tokenizer, arguments)
+system, user, *replies = json.loads(sys.argv[2])
+turns = [{"role": "user", "content": user}], [{"role": "assistant", "content": reply} for reply in replies], system
+kinds = [(SupervisedDatasetProcessor, 1), (PairwiseDatasetProcessor, 2)]
+print("TOKENS", json.dumps([
+    kind(template, tokenizer, None, arguments)._encode_data_example(turns[0], turns[1][:n], system, None, [], [], [])
+    for kind, n in kinds
+]))
+"""
+
+
+@with_trainer
+def test_the_trainer_learns_the_reply_and_its_end_and_nothing_of_the_prompt(tiny_lm: Path) -> None:
+    """What LLaMA-Factory's own processors make of an example and of a pair: our tokens, the prompt's without a label."""
+    system, user, chosen, rejected = "Choose as in [2].", "Question: who?\n\nA café. [1]\n\nNeeded passages:", "[2], [1]", "None"
+    done = subprocess.run(
+        [PYTHON, "-c", ENCODE, str(tiny_lm), json.dumps([system, user, chosen, rejected])],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DISABLE_VERSION_CHECK": "1"},
+        check=False,
+    )
+    assert "TOKENS" in done.stdout, done.stderr[-2000:]
+    example, pair = json.loads(done.stdout.split("TOKENS ")[1])
+    tokenizer = ChatTokenizer(str(tiny_lm))
+    prompt = tokenizer.prompt(Chat(system, user))
+    sides = [tokenizer.reply(reply) for reply in (chosen, rejected)]
+    taught = [[prompt + side, [-100] * len(prompt) + side] for side in sides]
+    assert example == taught[0]
+    assert pair == [*taught[0], *taught[1]]

@@ -59,6 +59,23 @@ def test_a_step_of_several_questions_cuts_none_and_takes_short_ones_where_they_f
         assert f"{name}#0" in step
 
 
+def test_a_short_question_does_not_spoil_the_step_that_another_would_fill(tmp_path: Path) -> None:
+    """Of twelve questions every second one has no answer: sizes 3 and 2, six examples a step, so 3 + 3 or 2 + 2 + 2."""
+    names = [f"q{number}" for number in range(12)]
+    copies = [{"id": f"{name}#{copy}", "lesson": number // 6} for copy in (0, 1) for number, name in enumerate(names)]
+    answers = [{"id": name, "lesson": number // 6} for number, name in enumerate(names) if number % 2]
+    for stem, rows in (("reranker_bc", copies), ("generator_sft", answers)):
+        (tmp_path / f"{stem}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = ["reranker_bc", "generator_sft"]
+    write_groups(tmp_path, data, tmp_path / "out", NOTHING, ranking=False, seed=0, per_step=6)
+    order = [json.loads(line)["id"].partition("#")[0] for line in (tmp_path / f"out/{GROUPED}.jsonl").read_text().splitlines()]
+    assert len(order) == 30
+    steps = [set(order[start : start + 6]) for start in range(0, 30, 6)]
+    assert sum(map(len, steps)) == 12
+    # The first lesson has three questions of each size: one step of it can be filled with either, and one of both lessons.
+    assert {name for step in steps[:2] for name in step} <= {f"q{number}" for number in range(6)}
+
+
 def test_a_step_that_does_not_hold_a_group_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="set --accumulation"):
         grouped(tmp_path, per_step=4)
