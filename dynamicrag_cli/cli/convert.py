@@ -80,9 +80,10 @@ def convert(
         say(f"  {writer.n_empty} without a passage have no line in the file")
     if writer.n_unanswered:
         say(f"  {writer.n_unanswered} without an answer: {target} knows no missing answer, it is written as an empty one")
-    if output != STREAM:
-        tell_rejects(writer.n_rejected, rejects_path(Path(output)))
-    check_rejects(ctx, {"in": writer.n_in, "rejected": writer.n_rejected}, rejects_path(Path(output)))
+    where = None if output == STREAM else rejects_path(Path(output))
+    if where:
+        tell_rejects(writer.n_rejected, where)
+    check_rejects(ctx, {"in": writer.n_in, "rejected": writer.n_rejected}, where)
 
 
 def _from_items(file: str, wanted: Format, dataset: str | None) -> Rows:

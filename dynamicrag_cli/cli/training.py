@@ -86,7 +86,7 @@ def train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: di
     examples = {name: sum(1 for _ in lines(str(data / f"{name}.jsonl"))) for name in datasets}
     n_own = sum(examples.values())
     mixed = [example for mix in mixes for example in read_mix(mix, n_own, params["seed"])]
-    found = _audited(params, data, datasets, mixed)
+    found = _audited(params, data, datasets, mixed, n_own + len(mixed))
     building_folder.prepare(building, wanted, fresh=params["fresh"])
     trained.mkdir(parents=True, exist_ok=True)
     if not kept or found.n_bad:
@@ -203,14 +203,14 @@ def _datasets(data: Path, wanted: list[str]) -> list[str]:
     return found
 
 
-def _audited(params: dict[str, Any], data: Path, datasets: list[str], mixed: Sequence[ChatExample]) -> Audit:
-    """The gate before a training: its bad examples, which are left out, or an error if they are too many."""
-    if not params["audit"]:
-        return Audit()
-    found = look(data, datasets, params["model"], params["cutoff"], mixed)
+def _audited(params: dict[str, Any], data: Path, datasets: list[str], mixed: Sequence[ChatExample], n_examples: int) -> Audit:
+    """The gate before a training: its bad examples, which are left out, or an error if they are too many or all there is."""
+    found = look(data, datasets, params["model"], params["cutoff"], mixed) if params["audit"] else Audit()
     if found.n_bad:
         tell(found)
         check_share(found, params["max_bad_share"], data)
+    if n_examples <= found.n_bad:
+        raise InputError(f"{data}: no example to train on in {', '.join(datasets)}")
     return found
 
 

@@ -95,6 +95,17 @@ def test_a_cutoff_that_is_too_small_stops_a_training_before_it_starts(drag, data
     assert drag(*arguments, "--cutoff", 2048).code == 0
 
 
+@pytest.mark.parametrize("order", ["--shuffle", "--in-groups"])
+def test_data_without_an_example_is_refused(drag, data: Path, tiny_lm: Path, tmp_path: Path, order: str) -> None:
+    from tests.cli.conftest import fake_program
+
+    for file in data.glob("*.jsonl"):
+        file.write_text("", encoding="utf-8")
+    arguments = ("train", "sft", "--data", data, "-o", tmp_path / "m", "--model", tiny_lm, "--trainer", fake_program(tmp_path))
+    done = drag(*arguments, order)
+    assert (done.code, "no example to train on" in done.err) == (4, True), done.err
+
+
 def test_a_missing_trainer_is_told_before_the_audit(drag, data: Path, tiny_lm: Path, tmp_path: Path) -> None:
     arguments = ("train", "sft", "--data", data, "-o", tmp_path / "m", "--model", tiny_lm, "--trainer", "no-such-program")
     done = drag(*arguments, "--cutoff", 32)

@@ -129,3 +129,9 @@ def test_what_cannot_be_done(drag, predictions: Path, arguments: list[str], code
 def test_a_missing_file(drag, tmp_path: Path) -> None:
     done = drag("convert", tmp_path / "nowhere", "-o", tmp_path / "x", "--from", "alce")
     assert (done.code, "no such file" in done.err, [*tmp_path.iterdir()]) == (4, True, [])
+
+
+def test_rejects_on_stdout_send_nobody_to_a_file_that_is_not_there(drag, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("garbage\n", encoding="utf-8")
+    done = drag("convert", tmp_path / "in.jsonl", "-o", "-", "--from", "flashrag", "--to", "drag")
+    assert (done.code, "rejected: line 1" in done.err, "rejects.jsonl" in done.err) == (6, True, False)
