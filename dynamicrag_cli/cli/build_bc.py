@@ -118,13 +118,13 @@ def build_bc(
     prompts = prompts_for(templates, tokenizer_control_tokens(tokenizer))
     lessons, closed_book = parse_curriculum(curriculum), target == _READER
     chosen = bc.CloningOptions(threshold, max_passages, copies, lessons, dev_share, dpo_share, seed, noise, closed_book)
-    replies = Tally()
+    tally = Tally()
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
         asked = [(r.id, r.question, split_of(r, seed, dev_share)) for r in _records(source, limit)]
         plan = bc.plan_of(asked, [text for path in against or [] for text in _texts(path)], near_duplicates)
         if target == _READER:
-            answerer = open_engine(engine, str(reader), settings, closing, cache, replies)
+            answerer = open_engine(engine, str(reader), settings, closing, cache, tally)
             asking = prompts_for(templates, answerer.control_tokens)
             targets = _Targets(chosen, plan, lambda records: reader_targets(records, answerer, asking, max_passages))
         else:
@@ -148,7 +148,7 @@ def build_bc(
         prepare=prepare,
         extra=_registry,
         templates_hash=prompts_hash(prompts),
-        replies=replies,
+        tally=tally,
     )
     run_stage(ctx, source, str(Path(output)), stage)
 

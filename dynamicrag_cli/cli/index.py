@@ -136,7 +136,7 @@ def index(
     source = Corpus(corpus, format)
     if embeddings and retriever != "dense":
         raise UsageError("--embeddings is for --retriever dense")
-    spread = partial(spread_over, ctx, replies=Tally()) if runner != LOCAL else None
+    spread = partial(spread_over, ctx, tally=Tally()) if runner != LOCAL else None
     if spread and (retriever != "dense" or "," in (device or "")):
         raise UsageError("--runner ray is for --retriever dense, with one --device: --workers says how many processes encode")
     if retriever == "dense" and not model:

@@ -121,12 +121,12 @@ def infer(
     check_selector(ctx.params, chosen)
     check_choice(ctx, output)
     settings = engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
-    options, replies, closing = ctx.params, Tally(), Closing(ctx.call_on_close)
+    options, tally, closing = ctx.params, Tally(), Closing(ctx.call_on_close)
     limits = Limits(window, window_tokens) if window or window_tokens else None
     free = SamplingOptions(1, temperature, top_p, max_selection_tokens, seed)
 
     def prepare() -> Process:
-        policy, answerer = open_pair(settings, closing, engine, model if uses_model else None, reader or model, cache, replies)
+        policy, answerer = open_pair(settings, closing, engine, model if uses_model else None, reader or model, cache, tally)
         drawing = replace(free, choice=choice_rules(options, policy))
         own, others = (prompts_for(templates, (e or answerer).control_tokens) for e in (policy, answerer))
         ranker = open_ranker(chosen, str(selector_model), device, stop_bias) if chosen.name in MODEL_SELECTORS else None
@@ -151,7 +151,7 @@ def infer(
         keep=(lambda record: split_of(record, seed, dev_share) == split) if split else None,
         note=_status,
         templates_hash=prompts_hash(prompts_for(templates, frozenset())),
-        replies=replies,
+        tally=tally,
     )
     run_stage(ctx, source, output, stage)
     check_malformed(ctx, output)

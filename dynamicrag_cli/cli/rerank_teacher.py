@@ -86,14 +86,14 @@ def rerank_teacher(
         raise UsageError(f"the teacher {teacher!r} needs --model")
     if stride > window:
         raise UsageError(f"--stride {stride} is larger than --window {window}, so some passages would never be ranked")
-    settings, replies, closing = engine_settings(ctx), Tally(), Closing(ctx.call_on_close)
+    settings, tally, closing = engine_settings(ctx), Tally(), Closing(ctx.call_on_close)
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
         if teacher in LABELLERS:
             cut = THRESHOLD if threshold is None else threshold
             return lambda records: label_by_rule(records, LABELLERS[teacher], teacher, cut)
         if teacher == _LISTWISE:
-            ranker = open_engine(engine, str(model), settings, closing, cache, replies)
+            ranker = open_engine(engine, str(model), settings, closing, cache, tally)
             options = ListwiseOptions(window, stride, threshold)
             prompts = prompts_for(templates, ranker.control_tokens)
             return lambda records: label_listwise(records, ranker, prompts, options, model)
@@ -104,13 +104,13 @@ def rerank_teacher(
         else:
             scorer = kind(model, TeacherSettings(device=device, batch_size=batch_size))
         if teacher == "bi-encoder" and calibrate:
-            replies.facts["calibration"] = scorer.calibrate(*_calibration_set(source, seed, dev_share))
+            tally.facts["calibration"] = scorer.calibrate(*_calibration_set(source, seed, dev_share))
         cut = scorer.threshold if threshold is None else threshold
         return lambda records: label_with_teacher(records, scorer, teacher, model, cut)
 
     shown = prompts_hash(prompts_for(templates, frozenset())) if teacher in ("llm", _LISTWISE) else None
     note = _calls if teacher == _LISTWISE else None
-    stage = Stage(RetrievedQuestion, {"": LabelledQuestion}, prepare, note=note, templates_hash=shown, replies=replies)
+    stage = Stage(RetrievedQuestion, {"": LabelledQuestion}, prepare, note=note, templates_hash=shown, tally=tally)
     run_stage(ctx, source, output, stage)
 
 

@@ -84,7 +84,7 @@ def retrieve(
     """
     if bool(expand) != bool(model):
         raise UsageError("--expand query2doc needs --model, the model that writes the passages, and --model needs --expand")
-    settings, replies, closing = engine_settings(ctx), Tally(), Closing(ctx.call_on_close)
+    settings, tally, closing = engine_settings(ctx), Tally(), Closing(ctx.call_on_close)
     # Elsewhere each worker opens the indexes and takes a part of the questions; when shards are read, each takes a part of those.
     divided = scan and runner != LOCAL
     together = _together(ctx) if divided else None
@@ -97,13 +97,13 @@ def retrieve(
                 say(f"{folder}: {opened.summary()}")
         if not model:
             return lambda records: retrieve_stage(records, indexes, top_k)
-        writer = open_engine(engine, model, settings, closing, cache, replies)
+        writer = open_engine(engine, model, settings, closing, cache, tally)
         prompts = prompts_for(templates, writer.control_tokens)
         options = SamplingOptions(max_new_tokens=max_expansion_tokens)
         return lambda records: retrieve_expanded(records, indexes, top_k, writer, prompts, options)
 
     shown = prompts_hash(prompts_for(templates, frozenset())) if expand else None
-    stage = Stage(Question, {"": RetrievedQuestion}, prepare, templates_hash=shown, replies=replies, here=divided)
+    stage = Stage(Question, {"": RetrievedQuestion}, prepare, templates_hash=shown, tally=tally, here=divided)
     run_stage(ctx, source, output, stage)
 
 

@@ -87,18 +87,18 @@ def reward(
     if dry_run:
         estimate()
         return
-    replies = Tally()
+    tally = Tally()
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
         estimate()
         grader = None
         if parsed.get("judge"):
-            grader = open_engine(engine, str(judge), engine_settings(ctx), Closing(ctx.call_on_close), cache, replies)
+            grader = open_engine(engine, str(judge), engine_settings(ctx), Closing(ctx.call_on_close), cache, tally)
         terms = model_terms(parsed, ctx.params, grader, batch_size)
         return lambda records: reward_stage(records, parsed, terms)
 
     shown = prompts_hash(prompts_for(templates, frozenset())) if parsed.get("judge") else None
-    stage = Stage(SampledQuestion, {"": RewardedQuestion}, prepare, templates_hash=shown, replies=replies)
+    stage = Stage(SampledQuestion, {"": RewardedQuestion}, prepare, templates_hash=shown, tally=tally)
     run_stage(ctx, source, output, stage)
 
 

@@ -56,7 +56,7 @@ class Stage:
         note: Words to count about each written record (statuses), for the manifest.
         extra: Files to add to an output folder, by name, from the number of records per file.
         templates_hash: Hash of the prompts that the stage renders, if it renders any.
-        replies: What the manifest is to tell of the work, filled while the stage runs.
+        tally: What the manifest is to tell of the work, filled while the stage runs.
         here: The function itself hands work to the workers of --runner, and so stays in this process.
     """
 
@@ -67,7 +67,7 @@ class Stage:
     note: Callable[[bytes], Iterable[str]] | None = None
     extra: Callable[[Counter[str]], dict[str, str]] | None = None
     templates_hash: str | None = None
-    replies: Tally = field(default_factory=Tally)
+    tally: Tally = field(default_factory=Tally)
     here: bool = False
 
 
@@ -172,7 +172,7 @@ class _Run:
         limit, shard = ctx.params.get("limit"), ctx.params.get("shard")
         items = chosen(reader.numbered(), stage.keep, limit, shard)
         total = _count(self.source, stage, limit, shard)
-        with workers(ctx, stage.prepare, stage.replies, here=stage.here) as apply, progress(self.wanted["command"], total) as bar:
+        with workers(ctx, stage.prepare, stage.tally, here=stage.here) as apply, progress(self.wanted["command"], total) as bar:
             n_in = sum(1 for _ in islice(items, journal.n_done))
             bar.advance(n_in)
             for number in _STOPS:
@@ -225,13 +225,13 @@ class _Run:
                 "out": counts[""] if single else dict(counts),
                 "rejected": n_rejected,
                 "resumed": journal.n_done,
-                **self.stage.replies.counts(),
+                **self.stage.tally.counts(),
             },
             "notes": dict(sorted(notes.items())),
             "moved_to_meta": reader.strange,
             "seconds": round(time.monotonic() - self.started, 3),
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            **self.stage.replies.facts,
+            **self.stage.tally.facts,
         }
         write_manifest(self.target if single else home, manifest)
         if not single:
@@ -308,7 +308,7 @@ def _to_stdout(ctx: typer.Context, source: str, stage: Stage) -> None:
     items = chosen(Reader(source, stage.reads).numbered(), stage.keep, ctx.params.get("limit"), ctx.params.get("shard"))
     chunks = iter(lambda: list(islice(items, ctx.params.get("chunk") or 256)), [])
     n_in = n_rejected = 0
-    with workers(ctx, stage.prepare, stage.replies, here=stage.here) as apply:
+    with workers(ctx, stage.prepare, stage.tally, here=stage.here) as apply:
         for outcomes in _processed(apply, chunks, Reusable([], {})):
             for outcome in outcomes:
                 n_in += 1

@@ -71,11 +71,11 @@ def sample(
     """
     check_choice(ctx, output)
     settings = engine_settings(ctx)  # a wrong pair of --revision and --trust-remote-code is told before any work
-    options, replies, closing = ctx.params, Tally(), Closing(ctx.call_on_close)
+    options, tally, closing = ctx.params, Tally(), Closing(ctx.call_on_close)
     free = SamplingOptions(rollouts, temperature, top_p, max_selection_tokens, seed)
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
-        policy, answerer = open_pair(settings, closing, engine, model, reader, cache, replies)
+        policy, answerer = open_pair(settings, closing, engine, model, reader, cache, tally)
         assert policy is not None
         drawing = replace(free, choice=choice_rules(options, policy))
         own, others = (prompts_for(templates, e.control_tokens) for e in (policy, answerer))
@@ -87,7 +87,7 @@ def sample(
         prepare,
         note=_statuses,
         templates_hash=prompts_hash(prompts_for(templates, frozenset())),
-        replies=replies,
+        tally=tally,
     )
     run_stage(ctx, source, output, stage)
     check_malformed(ctx, output)

@@ -160,15 +160,15 @@ def rrpo(
         building_folder.prepare(building, wanted, fresh=fresh)
     trainer_module.crew.wait()
     kept_in = MEMORY if cache == NO_CACHE else cache or str(output.with_name(output.name + ".answers.sqlite"))
-    replies = Tally()
+    tally = Tally()
     grading = judge if parsed.get("judge") else None
-    grader, asking = open_pair(settings, Closing(ctx.call_on_close), engine, grading, reader, kept_in, replies)
+    grader, asking = open_pair(settings, Closing(ctx.call_on_close), engine, grading, reader, kept_in, tally)
     terms = model_terms(parsed, ctx.params, grader, _BERTSCORE_BATCH)
     feedback = Feedback(asking, prompts_for(templates, asking.control_tokens), parsed, terms)
     trainer = trainer_module.trainer(policy, records, feedback, ctx.params)
     started = time.monotonic()
     try:
-        _go(trainer, building, replies, save_steps)
+        _go(trainer, building, tally, save_steps)
     except KeyboardInterrupt:
         raise InterruptedRunError("training interrupted; the same command goes on from the last saved step") from None
     if trainer_module.crew.rank == 0:
@@ -229,7 +229,7 @@ class _Parts:
         return self.parts["trainer"](policy, records, feedback, settings, self.crew)
 
 
-def _go(trainer: Any, building: Path, replies: Tally, save_steps: int) -> None:
+def _go(trainer: Any, building: Path, tally: Tally, save_steps: int) -> None:
     """Train from the last checkpoint on, if there is one, and write the curve."""
     if found := sorted(building.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2])):
         trainer.restore(found[-1])
@@ -244,7 +244,7 @@ def _go(trainer: Any, building: Path, replies: Tally, save_steps: int) -> None:
 
         def on_step(line: dict[str, float]) -> None:
             nonlocal counted
-            before, counted = counted, np.array([trainer.rewards.n_asked, replies.wanted, replies.known])
+            before, counted = counted, np.array([trainer.rewards.n_asked, tally.wanted, tally.known])
             asked, wanted, known = np.sum(trainer.crew.gather([counted - before]), axis=0).tolist()
             line |= {"asked": int(asked), "cached": known / wanted if wanted else 0.0}
             if asked and line["failed"] >= asked:

@@ -17,13 +17,13 @@ Apply = Callable[[Iterable[list[Any]]], Iterator[Sequence[Outcome]]]
 
 
 @contextmanager
-def workers(ctx: typer.Context, prepare: Prepare, replies: Tally, *, here: bool = False) -> Iterator[Apply]:
+def workers(ctx: typer.Context, prepare: Prepare, tally: Tally, *, here: bool = False) -> Iterator[Apply]:
     """The stage's function over chunks, as the options of the command say; `here`: in this process, whatever they say."""
     if here or (ctx.params.get("runner") or LOCAL) == LOCAL:
         yield lambda chunks: _here(prepare, chunks)
         return
     with cluster(ctx) as there:
-        yield lambda chunks: there.map((prepare, replies), chunks)
+        yield lambda chunks: there.map((prepare, tally), chunks)
 
 
 def cluster(ctx: typer.Context) -> Any:

@@ -1,14 +1,11 @@
 """Planted faults of every kind are found, and sound examples are not."""
 
-import json
-import subprocess
-
 import pytest
 
 from dynamicrag_cli.core.audit import FINDINGS, Auditor, kept_lengths, percentiles
 from dynamicrag_cli.core.prompts import Chat
 from dynamicrag_cli.core.records import ChatExample, PreferencePair
-from tests.real_trainer import PYTHON, with_trainer
+from tests.real_trainer import ask_trainer, with_trainer
 
 
 class Words:
@@ -81,13 +78,10 @@ LENGTHS = [(prompt, reply, cutoff) for prompt in (1, 7, 40, 100, 333) for reply 
 @with_trainer
 def test_the_trainer_keeps_as_many_tokens_as_the_audit_reckons():
     code = (
-        "import json, sys\n"
         "from llamafactory.data.processor.processor_utils import infer_seqlen\n"
-        "print('KEPT', json.dumps([infer_seqlen(*lengths) for lengths in json.loads(sys.argv[1])]))\n"
+        "answer = [infer_seqlen(*lengths) for lengths in json.loads(sys.argv[1])]"
     )
-    done = subprocess.run([PYTHON, "-c", code, json.dumps(LENGTHS)], capture_output=True, text=True, check=False)
-    assert "KEPT" in done.stdout, done.stderr[-2000:]
-    assert json.loads(done.stdout.split("KEPT ")[1]) == [list(kept_lengths(*lengths)) for lengths in LENGTHS]
+    assert ask_trainer(code, LENGTHS) == [list(kept_lengths(*lengths)) for lengths in LENGTHS]
 
 
 def test_empty_replies_and_control_tokens():

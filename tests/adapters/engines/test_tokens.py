@@ -1,8 +1,5 @@
 """Control tokens of a tokenizer, and the tokens of prompts and replies."""
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +9,7 @@ from dynamicrag_cli.adapters.engines import tokens
 from dynamicrag_cli.adapters.engines.tokens import ChatEncoder, ChatTokenizer, control_tokens
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.prompts import Chat
-from tests.real_trainer import PYTHON, with_trainer
+from tests.real_trainer import ask_trainer, with_trainer
 from tests.tiny_models import CONTROL_TOKENS
 
 
@@ -64,21 +61,20 @@ def test_a_reply_ends_as_the_chat_template_ends_it(tiny_lm: Path) -> None:
 
 
 ENCODE = """
-import json, sys
 from transformers import AutoTokenizer
 from llamafactory.data.processor import PairwiseDatasetProcessor, SupervisedDatasetProcessor
 from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams import DataArguments
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+model, (system, user, *replies) = map(json.loads, sys.argv[1:])
+tokenizer = AutoTokenizer.from_pretrained(model)
 arguments = DataArguments(template="smollm2", cutoff_len=2048)
 template = get_template_and_fix_tokenizer(tokenizer, arguments)
-system, user, *replies = json.loads(sys.argv[2])
 turns = [{"role": "user", "content": user}], [{"role": "assistant", "content": reply} for reply in replies], system
 kinds = [(SupervisedDatasetProcessor, 1), (PairwiseDatasetProcessor, 2)]
-print("TOKENS", json.dumps([
+answer = [
     kind(template, tokenizer, None, arguments)._encode_data_example(turns[0], turns[1][:n], system, None, [], [], [])
     for kind, n in kinds
-]))
+]
 """
 
 
@@ -86,15 +82,7 @@ print("TOKENS", json.dumps([
 def test_the_trainer_learns_the_reply_and_its_end_and_nothing_of_the_prompt(tiny_lm: Path) -> None:
     """What LLaMA-Factory's own processors make of an example and of a pair: our tokens, the prompt's without a label."""
     system, user, chosen, rejected = "Choose as in [2].", "Question: who?\n\nA café. [1]\n\nNeeded passages:", "[2], [1]", "None"
-    done = subprocess.run(
-        [PYTHON, "-c", ENCODE, str(tiny_lm), json.dumps([system, user, chosen, rejected])],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "DISABLE_VERSION_CHECK": "1"},
-        check=False,
-    )
-    assert "TOKENS" in done.stdout, done.stderr[-2000:]
-    example, pair = json.loads(done.stdout.split("TOKENS ")[1])
+    example, pair = ask_trainer(ENCODE, str(tiny_lm), [system, user, chosen, rejected])
     tokenizer = ChatTokenizer(str(tiny_lm))
     prompt = tokenizer.prompt(Chat(system, user))
     sides = [tokenizer.reply(reply) for reply in (chosen, rejected)]
