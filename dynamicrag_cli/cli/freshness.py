@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from dynamicrag_cli.adapters.files.jsonl import STREAM
-from dynamicrag_cli.adapters.files.manifest import file_hash, identity, manifest_path, read_manifest
+from dynamicrag_cli.adapters.files.manifest import file_hash, identity, manifest_path, read_manifest, same
 from dynamicrag_cli.cli.config import command_words
 from dynamicrag_cli.cli.options import settings_of
 from dynamicrag_cli.core.errors import InputError, UsageError
@@ -37,7 +37,7 @@ def fingerprint(ctx: typer.Context, source: str | None, templates_hash: str | No
 
 def is_fresh(output: Path, wanted: dict[str, Any]) -> bool:
     """Whether a finished output of the same fingerprint exists; its manifest is then touched, so that make sees it as new."""
-    if output.exists() and read_manifest(output).get("fingerprint") == wanted:
+    if output.exists() and same(read_manifest(output).get("fingerprint"), wanted):
         output.touch()
         manifest_path(output).touch()
         return True

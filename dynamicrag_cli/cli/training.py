@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from dynamicrag_cli.adapters.files.jsonl import lines
-from dynamicrag_cli.adapters.files.manifest import identity, read_manifest
+from dynamicrag_cli.adapters.files.manifest import identity, read_manifest, same
 from dynamicrag_cli.adapters.files.templates import render_training
 from dynamicrag_cli.adapters.machine import version_beside
 from dynamicrag_cli.adapters.trainers import building as building_folder
@@ -76,7 +76,7 @@ def train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: di
     if not params["fresh"] and is_fresh(output, wanted):
         say(f"train {stage}: {output} is up to date")
         return
-    if not params["fresh"] and building.is_dir() and read_manifest(building).get("fingerprint") == wanted:
+    if not params["fresh"] and building.is_dir() and same(read_manifest(building).get("fingerprint"), wanted):
         # An earlier run was cut off between its last step and the move to its place.
         building_folder.move(building, output)
         say(f"train {stage}: {output} was finished by an earlier run")

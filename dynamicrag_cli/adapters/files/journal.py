@@ -130,12 +130,12 @@ def _repair(file: BinaryIO, path: Path, fingerprint: dict[str, Any]) -> tuple[in
         return 0, True
     found = _fingerprint(header, path)
     start = file.tell()
-    if found != fingerprint and not file.readline():
+    changed = "\n  ".join(differences(found, fingerprint))
+    if changed and not file.readline():
         # Nothing was finished under the other settings, so nothing can be lost.
         file.truncate(0)
         return 0, True
-    if found != fingerprint:
-        changed = "\n  ".join(differences(found, fingerprint))
+    if changed:
         raise UsageError(
             f"{path} holds an unfinished run with other settings:\n  {changed}\n"
             "Repeat the command with its settings to finish it, or type --fresh to throw it away."

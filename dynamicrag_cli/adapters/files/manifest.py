@@ -47,9 +47,8 @@ def file_hash(path: Path) -> str:
 def identity(name: str | None) -> str | None:
     """What a model or data path stands for: the hash of what is there.
 
-    A finished folder or file of ours is identified by the fingerprint in its manifest; any other file by its bytes; a foreign
-    model
-    folder by names, sizes and the bytes of its small files; a name that is no path (a hub id, an endpoint's model) by itself.
+    A finished folder of ours is identified by the fingerprint in its manifest; a file by its bytes; a foreign model folder by
+    names, sizes and the bytes of its small files; a name that is no path (a hub id, an endpoint's model) by itself.
     """
     if name is None or not Path(name).exists():
         return name
@@ -122,10 +121,18 @@ def _host() -> dict[str, object]:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """The entries in which two fingerprints differ, one readable line each."""
+    """The entries in which two fingerprints differ, one readable line each.
+
+    An option without a value is as good as one that the version of the older fingerprint did not have yet.
+    """
     flat_old, flat_new = _flatten(old), _flatten(new)
     names = sorted(set(flat_old) | set(flat_new))
     return [f"{name}: {flat_old.get(name)} -> {flat_new.get(name)}" for name in names if flat_old.get(name) != flat_new.get(name)]
+
+
+def same(found: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:
+    """Whether a fingerprint was found, and stands for the same run as another."""
+    return bool(found) and not differences(found or {}, wanted)
 
 
 def _flatten(value: object, prefix: str = "") -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamicrag_cli.adapters.files.manifest import differences, file_hash
+from dynamicrag_cli.adapters.files.manifest import differences, file_hash, same
 from dynamicrag_cli.core.errors import InputError
 
 FOLDER = "vectors"
@@ -35,7 +35,7 @@ class ShardWriter:
         if not (self.folder / _LIST).exists():
             return
         left = json.loads((self.folder / _LIST).read_text(encoding="utf-8"))
-        if left["key"] != key:
+        if not same(left["key"], key):
             rows, changed = sum(shard["rows"] for shard in left["shards"]), "; ".join(differences(left["key"], key))
             raise InputError(
                 f"{folder} holds {rows} passages that an unfinished run encoded with other settings ({changed}); "

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from dynamicrag_cli.adapters.files.manifest import differences, write_manifest
+from dynamicrag_cli.adapters.files.manifest import differences, same, write_manifest
 from dynamicrag_cli.core.errors import UsageError
 
 
@@ -17,7 +17,7 @@ def prepare(building: Path, wanted: dict[str, Any], *, fresh: bool) -> None:
     """
     note = building / "fingerprint.json"
     found = json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
-    if found != wanted and any(building.rglob("checkpoint-*")) and not fresh:
+    if not same(found, wanted) and any(building.rglob("checkpoint-*")) and not fresh:
         changed = "\n  ".join(differences(found or {}, wanted))
         raise UsageError(
             f"{building} holds an unfinished training with other settings:\n  {changed}\n"
@@ -27,7 +27,7 @@ def prepare(building: Path, wanted: dict[str, Any], *, fresh: bool) -> None:
         # Its state is written last; a checkpoint without it was torn by a kill, and the trainer would stumble over it.
         if not (checkpoint / "trainer_state.json").exists():
             shutil.rmtree(checkpoint)
-    if building.exists() and (fresh or found != wanted or not any(building.rglob("checkpoint-*"))):
+    if building.exists() and (fresh or not same(found, wanted) or not any(building.rglob("checkpoint-*"))):
         # LLaMA-Factory goes on from a checkpoint and refuses a folder that holds anything else.
         shutil.rmtree(building)
     building.mkdir(parents=True, exist_ok=True)

@@ -47,6 +47,7 @@ def test_another_fingerprint_is_refused_with_the_option_named_and_the_journal_ke
     with pytest.raises(UsageError, match=r"options\.top-k: 5 -> 3(?s:.)*--fresh"):
         journal_of(path, fingerprint={**FINGERPRINT, "options": {"top-k": 3}})
     assert path.read_bytes() == before
+    assert journal_of(path, B, fingerprint={**FINGERPRINT, "new": None}) == 1
 
 
 def test_fresh_throws_the_earlier_run_away(tmp_path: Path) -> None:

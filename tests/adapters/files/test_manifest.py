@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamicrag_cli.adapters.files.manifest import differences, identity, manifest_path, read_manifest, write_manifest
+from dynamicrag_cli.adapters.files.manifest import differences, identity, manifest_path, read_manifest, same, write_manifest
 from dynamicrag_cli.core.errors import InputError
 
 
@@ -84,3 +84,12 @@ def test_differences_name_the_entries_that_differ() -> None:
     new = {"command": "retrieve", "options": {"top-k": 3, "index": ["a"], "seed": 0}, "input": "x"}
     assert differences(old, new) == ["input: None -> x", "options.seed: None -> 0", "options.top-k: 5 -> 3"]
     assert differences(old, old) == []
+
+
+def test_an_option_that_a_later_version_added_and_that_is_not_given_makes_no_other_run() -> None:
+    old = {"command": "retrieve", "options": {"top-k": 5}}
+    assert same(old, {"command": "retrieve", "options": {"top-k": 5, "timeout-s": None}})
+    assert not same(old, {"command": "retrieve", "options": {"top-k": 5, "timeout-s": 0}})
+    assert not same(old, {"command": "retrieve", "options": {"top-k": None}})
+    assert not same(None, old)
+    assert not same({}, {})

@@ -35,6 +35,8 @@ def test_a_checkpoint_of_another_run_is_refused_unless_fresh(tmp_path: Path) -> 
     made = checkpoint(building)
     with pytest.raises(UsageError, match="a: 1 -> 2"):
         prepare(building, {"a": 2}, fresh=False)
+    (made / "trainer_state.json").write_text("{}")
+    prepare(building, {"a": 1, "new option": None}, fresh=False)
     assert made.exists()
     prepare(building, {"a": 2}, fresh=True)
     assert not made.exists()
