@@ -5,8 +5,7 @@ from typing import Any
 
 import typer
 
-from dynamicrag_cli.adapters.files.jsonl import STREAM
-from dynamicrag_cli.adapters.files.manifest import file_hash, identity, manifest_path, read_manifest, same
+from dynamicrag_cli.adapters.files.manifest import identity, manifest_path, read_manifest, same
 from dynamicrag_cli.cli.config import command_words
 from dynamicrag_cli.cli.options import settings_of
 from dynamicrag_cli.core.errors import InputError, UsageError
@@ -19,7 +18,7 @@ _CONTENT = (
 )
 
 
-def fingerprint(ctx: typer.Context, source: str | None, templates_hash: str | None = None) -> dict[str, Any]:
+def fingerprint(ctx: typer.Context, input_hash: str | None, templates_hash: str | None = None) -> dict[str, Any]:
     """What decides the result of this call: command, options, content of models and input, templates, schema."""
     settings = settings_of(ctx)
     for name in _CONTENT:
@@ -29,7 +28,7 @@ def fingerprint(ctx: typer.Context, source: str | None, templates_hash: str | No
     return {
         "command": " ".join(command_words(ctx)),
         "options": settings,
-        "input": file_hash(Path(source)) if source and source != STREAM else None,
+        "input": input_hash,
         "templates": templates_hash,
         "schema": SCHEMA_VERSION,
     }

@@ -23,7 +23,7 @@ import typer
 
 from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.journal import Entry, Journal, publish, publish_whole
-from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder, lines
+from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder, lines, survey
 from dynamicrag_cli.adapters.files.manifest import manifest_path, read_manifest, write_manifest
 from dynamicrag_cli.adapters.files.reuse import Reusable
 from dynamicrag_cli.cli.config import command_words
@@ -88,14 +88,15 @@ def run_stage(ctx: typer.Context, source: str, output: str, stage: Stage) -> Non
         check_output(output, [source])
     else:
         check_folder_target(target, _kinds(stage))
-    wanted = fingerprint(ctx, source, stage.templates_hash)
+    digest, n_lines = survey(source) if source != STREAM else (None, None)
+    wanted = fingerprint(ctx, digest, stage.templates_hash)
     if not ctx.params.get("fresh") and source != STREAM and is_fresh(target, wanted):
         target.with_name(target.name + ".partial").unlink(missing_ok=True)
         say(f"{wanted['command']}: {output} is up to date")
         tell_program(ctx, "up to date", _told(target, read_manifest(target)))
         check_rejects(ctx, read_manifest(target)["counts"], rejects_path(target) if single else target / REJECTS)
         return
-    _Run(ctx, source, target, stage, wanted).go()
+    _Run(ctx, source, target, stage, wanted, n_lines).go()
 
 
 def tell_program(ctx: typer.Context, event: str, facts: dict[str, Any]) -> None:
@@ -120,8 +121,10 @@ def _check_input(source: str, reads: type[Record], ctx: typer.Context) -> None:
 class _Run:
     """One run of a stage into a file or folder."""
 
-    def __init__(self, ctx: typer.Context, source: str, target: Path, stage: Stage, wanted: dict[str, Any]) -> None:
-        self.ctx, self.source, self.target, self.stage, self.wanted = ctx, source, target, stage, wanted
+    def __init__(
+        self, ctx: typer.Context, source: str, target: Path, stage: Stage, wanted: dict[str, Any], n_lines: int | None
+    ) -> None:
+        self.ctx, self.source, self.target, self.stage, self.wanted, self.n_lines = ctx, source, target, stage, wanted, n_lines
         self.single = "" in stage.writes
         self.interrupted = False
         self.started = time.monotonic()
@@ -171,7 +174,7 @@ class _Run:
         ctx, stage = self.ctx, self.stage
         limit, shard = ctx.params.get("limit"), ctx.params.get("shard")
         items = chosen(reader.numbered(), stage.keep, limit, shard)
-        total = _count(self.source, stage, limit, shard)
+        total = _count(self.source, stage, limit, shard, self.n_lines)
         with workers(ctx, stage.prepare, stage.tally, here=stage.here) as apply, progress(self.wanted["command"], total) as bar:
             n_in = sum(1 for _ in islice(items, journal.n_done))
             bar.advance(n_in)
@@ -181,7 +184,7 @@ class _Run:
                 journal.append(entries)
                 n_in += len(entries)
                 bar.advance(len(entries))
-        if self.interrupted and n_in != total:
+        if self.interrupted and next(items, None):
             raise InterruptedRunError(f"interrupted after {n_in} records; the same command goes on from there")
         return n_in
 
@@ -264,13 +267,15 @@ def chosen(
     return (pair for pair in islice(kept, limit) if part is None or part.holds(pair[1].id or pair[0]))
 
 
-def _count(source: str, stage: Stage, limit: int | None, shard: str | None) -> int | None:
-    """How many records the loop will see, for the progress bar; None where counting would cost as much as reading."""
+def _count(source: str, stage: Stage, limit: int | None, shard: str | None, n_lines: int | None) -> int | None:
+    """How many records the loop will see, for the progress bar; `n_lines` may count empty lines, and is None where unknown."""
     if source == STREAM:
         return None
     if stage.keep or shard:
         return sum(1 for _ in chosen(Reader(source, stage.reads).numbered(), stage.keep, limit, shard))
-    return sum(1 for _ in islice(lines(source), limit))
+    if n_lines is None:
+        return sum(1 for _ in islice(lines(source), limit))
+    return n_lines if limit is None else min(n_lines, limit)
 
 
 def _processed(apply: Apply, chunks: Iterator[_Chunk], reusable: Reusable) -> Iterator[list[Entry]]:

@@ -187,6 +187,12 @@ def test_ctrl_c_finishes_the_chunk_in_hand_and_the_run_goes_on_from_there(
     assert len(read(tmp_path / "out.jsonl")) == 11
 
 
+def test_ctrl_c_in_the_last_chunk_leaves_a_finished_output(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt_after(monkeypatch, 0, press_ctrl_c)
+    assert label(tmp_path / "out.jsonl").code == 0
+    assert len(read(tmp_path / "out.jsonl")) == 11
+
+
 def test_a_second_ctrl_c_stops_at_once_and_keeps_the_finished_chunks(
     tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch
 ) -> None:

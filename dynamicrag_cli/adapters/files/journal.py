@@ -22,7 +22,7 @@ from dynamicrag_cli.adapters.files.manifest import differences
 from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.records import Record, Reject
 
-_SYNC_S = 1.0
+_SYNC_S = 5.0
 _REJECT, _FILES = b'{"reject":', b'{"files":'
 
 
@@ -210,19 +210,11 @@ def publish(
 def publish_whole(journal: Path, target: Path, rejects: Path) -> None:
     """What `publish` does with a journal of nothing but output records: all but its first line, without looking at any."""
     with journal.open("rb", buffering=BUFFER_BYTES) as source, _aside(target).open("wb") as sink:
-        os.fsync(source.fileno())
         source.readline()
         while block := source.read(BUFFER_BYTES):
             sink.write(block)
-            _forget(source)
     rejects.unlink(missing_ok=True)
     finish(_aside(target), target)
-
-
-def _forget(file: BinaryIO) -> None:
-    """Give the memory of what was read back: a long output need not be in the page cache twice."""
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(file.fileno(), 0, file.tell(), os.POSIX_FADV_DONTNEED)
 
 
 def _aside(target: Path) -> Path:

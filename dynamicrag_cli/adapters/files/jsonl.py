@@ -1,6 +1,7 @@
 """JSON lines in and out: plain, gzip and zstandard by file name, `-` for the standard streams."""
 
 import gzip
+import hashlib
 import io
 import os
 import sys
@@ -100,6 +101,16 @@ def lines(path: str) -> Iterator[tuple[int, bytes]]:
                     yield number, line
         except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
             raise InputError(f"{path}: the compressed file is damaged after line {number} ({error})") from None
+
+
+def survey(path: str) -> tuple[str, int | None]:
+    """SHA-256 of a file's bytes and, in the same pass, its number of lines: empty ones too, None of a compressed file."""
+    digest, count, last = hashlib.sha256(), 0, b"\n"
+    with Path(path).open("rb") as file:
+        while block := file.read(BUFFER_BYTES):
+            digest.update(block)
+            count, last = count + block.count(b"\n"), block[-1:]
+    return digest.hexdigest(), None if path.endswith((".gz", ".zst")) else count + (last != b"\n")
 
 
 class Reader(Generic[R]):

@@ -1,6 +1,7 @@
 """JSON lines: every damaged line is a reject with its number, every damaged file an InputError, and nothing is lost in silence."""
 
 import gzip
+import hashlib
 import io
 import json
 import sys
@@ -11,7 +12,7 @@ import pytest
 import zstandard
 
 from dynamicrag_cli.adapters.files import jsonl
-from dynamicrag_cli.adapters.files.jsonl import Reader, finish
+from dynamicrag_cli.adapters.files.jsonl import Reader, finish, survey
 from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.records import Passage, Question, Reject, RetrievedQuestion
 
@@ -159,6 +160,15 @@ def test_a_line_over_the_limit_is_one_reject_and_the_next_line_is_read(tmp_path:
     assert (before.id, after.id) == ("a", "b")
     assert isinstance(reject, Reject)
     assert reject.line == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "count"), [(b"", 0), (b"a", 1), (b"a\n", 1), (b"a\nb", 2), (b"a\n\nb\n", 3), (b"x\n" * 10**6, 10**6)]
+)
+def test_a_survey_hashes_the_bytes_and_counts_the_lines(tmp_path: Path, data: bytes, count: int) -> None:
+    assert survey(written(tmp_path, data)) == (hashlib.sha256(data).hexdigest(), count)
+    packed = gzip.compress(data)
+    assert survey(written(tmp_path, packed, "in.gz")) == (hashlib.sha256(packed).hexdigest(), None)
 
 
 def test_an_empty_file_has_no_records(tmp_path: Path) -> None:
