@@ -79,3 +79,15 @@ def test_a_loss_that_is_no_number_is_told_in_one_line(data: Path, tiny_lm: Path)
     assert done.returncode == 5
     last = [line for line in done.stderr.splitlines() if "the loss became" in line or line.startswith("Log: ")]
     assert len(last) == 2, done.stderr[-2000:]
+
+
+def test_a_template_of_another_model_is_refused_before_the_first_step(data: Path, tiny_lm: Path) -> None:
+    typed = command(data, tiny_lm, "--max-steps", 1, "--batch-size", 4)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    typed[typed.index("smollm2")] = "llama3"
+    done = subprocess.run(typed, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert "--template llama3 writes prompts otherwise than the chat template of" in done.stderr
+    assert "<|start_header_id|>" in done.stderr
+    assert "<|im_start|>" in done.stderr
+    assert not list((data.parent / "model.partial").rglob("trainer_log.jsonl"))

@@ -13,17 +13,20 @@ from rich.table import Table
 
 from dynamicrag_cli.adapters import registry
 from dynamicrag_cli.adapters.files.jsonl import Reader
+from dynamicrag_cli.adapters.trainers.llamafactory import Check
 from dynamicrag_cli.adapters.trainers.mixing import MIX
 from dynamicrag_cli.adapters.trainers.registration import known_datasets
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import progress, say, show_table, write_stdout
 from dynamicrag_cli.cli.outputs import check_output, write_whole
-from dynamicrag_cli.core.audit import FINDINGS, Auditor, percentiles
-from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.audit import FINDINGS, Auditor, Tokens, n_common, percentiles
+from dynamicrag_cli.core.errors import InputError, UsageError
+from dynamicrag_cli.core.prompts import Chat
 from dynamicrag_cli.core.records import ChatExample, PreferencePair, Reject
 
 _BINS = 12
 _SHOWN = 5
+_SHOWN_TOKENS = 15
 
 
 @dataclass
@@ -58,13 +61,48 @@ class Audit:
         return {"cutoff": cutoff, "files": files, "findings": self.counts(), "bad": self.bad}
 
 
+def chat_tokenizer(model: str) -> Tokens:
+    """A model's tokenizer with its chat template.
+
+    Raises:
+        InputError: The model has none here.
+    """
+    entry = registry.Entry("engines.tokens:ChatTokenizer", "local", "")
+    tokenizer: Tokens = registry.load("tokenizer", "chat", {"chat": entry})(model)
+    return tokenizer
+
+
+def prompt_check(model: str, template: str, file: Path, kind: type[ChatExample | PreferencePair]) -> Check:
+    """Whether the trainer writes the prompt of a file's first example as inference does: by the model's own chat template.
+
+    What it gives back takes the token ids of that example, and raises UsageError if they begin with another prompt.
+    """
+
+    def check(ids: list[int]) -> None:
+        example = next(iter(Reader(str(file), kind)))
+        if isinstance(example, Reject):
+            return
+        tokenizer = chat_tokenizer(model)
+        prompt = tokenizer.prompt(Chat(example.system, example.user))
+        place = n_common(ids, prompt)
+        if place < len(prompt):
+            theirs, ours = (tokenizer.text(side[max(place - 3, 0) :][:_SHOWN_TOKENS]) for side in (ids, prompt))
+            raise UsageError(
+                f"--template {template} writes prompts otherwise than the chat template of {model}, which inference uses: from "
+                f"token {place} on {theirs!r} where that has {ours!r}. Type LLaMA-Factory's name of this model's template, or "
+                "--no-audit to train so all the same"
+            )
+
+    return check
+
+
 def look(data: Path, stems: list[str], model: str, cutoff: int, mixed: Sequence[ChatExample] = ()) -> Audit:
     """Audit some files of a data folder, and what is mixed in, with a model's tokenizer.
 
     Raises:
         InputError: A line is no example, or the model has no tokenizer here.
     """
-    tokenizer = registry.load("tokenizer", "chat", {"chat": registry.Entry("engines.tokens:ChatTokenizer", "local", "")})(model)
+    tokenizer = chat_tokenizer(model)
     audit = Audit()
     with progress("audit", None) as bar:
         sources: dict[str, Iterable[Any]] = {

@@ -16,13 +16,13 @@ from dynamicrag_cli.adapters.trainers import building as building_folder
 from dynamicrag_cli.adapters.trainers import llamafactory
 from dynamicrag_cli.adapters.trainers.card import PLOT, write_card
 from dynamicrag_cli.adapters.trainers.groups import GROUPED, Bad, write_groups, write_sound
-from dynamicrag_cli.adapters.trainers.mixing import MIX, parse_mix, read_mix
+from dynamicrag_cli.adapters.trainers.mixing import MIX, parse_mix, read_mixes
 from dynamicrag_cli.adapters.trainers.registration import known_datasets
-from dynamicrag_cli.cli.audit import Audit, check_share, look, tell
+from dynamicrag_cli.cli.audit import Audit, check_share, look, prompt_check, tell
 from dynamicrag_cli.cli.console import progress, say, write_stdout
 from dynamicrag_cli.cli.freshness import check_folder_target, fingerprint, is_fresh
 from dynamicrag_cli.core.errors import InputError, InterruptedRunError, UsageError
-from dynamicrag_cli.core.records import ChatExample
+from dynamicrag_cli.core.records import ChatExample, PreferencePair
 
 
 def train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: di
     program = Path(llamafactory.find_cli(params["trainer"]))
     examples = {name: sum(1 for _ in lines(str(data / f"{name}.jsonl"))) for name in datasets}
     n_own = sum(examples.values())
-    mixed = [example for mix in mixes for example in read_mix(mix, n_own, params["seed"])]
+    mixed = read_mixes(mixes, n_own, params["seed"])
     found = _audited(params, data, datasets, mixed, n_own + len(mixed))
     building_folder.prepare(building, wanted, fresh=params["fresh"])
     trained.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: di
         slots["data"] = str((building / "data").resolve())
     (building / "train.yaml").write_text(render_training(params["templates"], stage, slots), encoding="utf-8")
     started = time.monotonic()
-    _run_trainer(params, stage, building, trained, machines)
+    _run_trainer(params, stage, building, trained, machines, Path(slots["data"]) / f"{slots['datasets'][0]}.jsonl")
     seconds = time.monotonic() - started
     curve = llamafactory.loss_curve(trained)
     counts = {"in": n_own, "dropped": found.n_bad, "steps": curve[-1][0] if curve else 0}
@@ -156,13 +156,24 @@ def _write_data(
         write_groups(data, datasets, folder, bad, ranking=ranking, seed=params["seed"], per_step=per_step)
 
 
-def _run_trainer(params: dict[str, Any], stage: str, building: Path, trained: Path, machines: llamafactory.Machines) -> None:
+def _run_trainer(
+    params: dict[str, Any],
+    stage: str,
+    building: Path,
+    trained: Path,
+    machines: llamafactory.Machines,
+    first: Path,
+) -> None:
     """Run LLaMA-Factory on `building/train.yaml`, with its steps as a progress bar; adapters are merged at the end.
+
+    The prompts are checked with the first example of the data, which is that of file `first`.
 
     Raises:
         InterruptedRunError: Ctrl-C or SIGTERM; the checkpoint so far is kept.
     """
     env = llamafactory.environment(machines, llamafactory.find_cli(params["trainer"]))
+    kind = PreferencePair if stage == "dpo" else ChatExample
+    check = prompt_check(params["model"], params["template"], first, kind) if params["audit"] else None
     if machines.nodes > 1 and not machines.ray:
         say("start on the other nodes, which see this folder under the same path:")
         _tell_commands(machines, params["trainer"], building, first=1)
@@ -175,7 +186,7 @@ def _run_trainer(params: dict[str, Any], stage: str, building: Path, trained: Pa
                 bar.advance(step - bar.done, note)
 
         try:
-            llamafactory.run(params["trainer"], ["train", str(building / "train.yaml")], trained, env, on_step)
+            llamafactory.run(params["trainer"], ["train", str(building / "train.yaml")], trained, env, on_step, check)
             if params["finetuning"] == "lora":
                 _merge(params, trained, building, env)
                 if (trained / PLOT).exists():

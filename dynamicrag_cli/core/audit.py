@@ -115,6 +115,11 @@ def _digest(*sequences: Sequence[int]) -> bytes:
     return hashlib.sha256(repr([list(sequence) for sequence in sequences]).encode()).digest()
 
 
+def n_common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two sequences have in common at their beginning."""
+    return next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
 def percentiles(lengths: Sequence[int], shares: Iterable[int] = (50, 90, 99, 100)) -> dict[str, int]:
     """The length below which that many percent of the examples are, nearest rank."""
     ordered = sorted(lengths)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynamicrag_cli.core.audit import FINDINGS, Auditor, kept_lengths, percentiles
+from dynamicrag_cli.core.audit import FINDINGS, Auditor, kept_lengths, n_common, percentiles
 from dynamicrag_cli.core.prompts import Chat
 from dynamicrag_cli.core.records import ChatExample, PreferencePair
 from tests.real_trainer import ask_trainer, with_trainer
@@ -115,6 +115,13 @@ def test_every_finding_is_explained():
     }
     names |= {name for result in found(example(), cutoff=10) for name in result}
     assert names == set(FINDINGS)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "n"), [([], [], 0), ([1], [], 0), ([1, 2], [1, 2], 2), ([1, 2, 3], [1, 2], 2), ([1, 3], [1, 2], 1)]
+)
+def test_what_two_sequences_have_in_common(one, other, n):
+    assert n_common(one, other) == n == n_common(other, one)
 
 
 @pytest.mark.parametrize(("lengths", "wanted"), [([], {}), ([7], [7, 7, 7, 7]), (list(range(1, 101)), [50, 90, 99, 100])])

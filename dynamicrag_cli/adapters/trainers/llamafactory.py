@@ -44,7 +44,9 @@ _CAUSES = (
         "the model cannot be loaded: see --model",
     ),
 )
+_EXAMPLE = re.compile(rb"training example:\n(?:chosen_)?input_ids:\n\[([\d, ]+)\]\n")
 Progress = Callable[[int, int, str], None]
+Check = Callable[[list[int]], None]
 
 
 def find_cli(trainer: str) -> str:
@@ -121,7 +123,9 @@ def commands(machines: Machines, program: str, settings: Path) -> list[str]:
     return found
 
 
-def run(trainer: str, arguments: list[str], folder: Path, env: dict[str, str], progress: Progress) -> None:
+def run(
+    trainer: str, arguments: list[str], folder: Path, env: dict[str, str], progress: Progress, check: Check | None = None
+) -> None:
     """Run `llamafactory-cli ARGUMENTS` and report its steps; everything it prints goes to `folder/train.log`.
 
     Args:
@@ -130,6 +134,8 @@ def run(trainer: str, arguments: list[str], folder: Path, env: dict[str, str], p
         folder: Output folder, whose `trainer_log.jsonl` is followed.
         env: Process environment.
         progress: Called with (step, number of steps, note) as steps end.
+        check: Called once, before the first step, with the token ids of the first example (of a pair, its chosen side). What it
+            raises ends the process.
 
     Raises:
         EngineError: The process failed; the message holds its cause and the path of the log.
@@ -146,6 +152,9 @@ def run(trainer: str, arguments: list[str], folder: Path, env: dict[str, str], p
         try:
             while process.poll() is None:
                 time.sleep(_POLL_S)
+                if check and (ids := _first_example(log, start)):
+                    check(ids)
+                    check = None
                 _follow(steps, progress)
                 _refuse_nan(steps, n_earlier, log)
         except BaseException:
@@ -156,6 +165,12 @@ def run(trainer: str, arguments: list[str], folder: Path, env: dict[str, str], p
     if process.returncode:
         cause = _KILLED if process.returncode in _SIGKILLED else cause_of(log, start)
         raise EngineError(f"LLaMA-Factory failed (exit {process.returncode}): {cause}\nLog: {log}")
+
+
+def _first_example(log: Path, start: int) -> list[int] | None:
+    """The token ids that LLaMA-Factory shows of one example, once it has encoded them all; None before."""
+    found = _EXAMPLE.search(log.read_bytes(), start)
+    return [int(number) for number in found[1].split(b",")] if found else None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -1,7 +1,7 @@
 """General instruction data that is mixed into a cloning run, so that the model keeps what it could do before."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,26 +42,37 @@ def parse_mix(text: str) -> Mix:
     return Mix(Path(path), share)
 
 
-def read_mix(mix: Mix, n_own: int, seed: int) -> list[ChatExample]:
-    """The instructions that are mixed in, a random part of the file in its order.
+def read_mixes(mixes: Sequence[Mix], n_own: int, seed: int) -> list[ChatExample]:
+    """The instructions that are mixed in, of each file a random part in its order.
 
     Args:
-        mix: What to take. The file holds Alpaca rows (`instruction`, `input`, `output`, perhaps `system`) as one JSON list or as
-            JSONL, or JSONL with `system`, `user` and `assistant`.
+        mixes: What to take; the shares are of all examples of the run. A file holds Alpaca rows (`instruction`, `input`,
+            `output`, perhaps `system`) as one JSON list or as JSONL, or JSONL with `system`, `user` and `assistant`.
         n_own: Examples of the run without them.
         seed: Seed of the choice.
 
     Raises:
-        InputError: There is no such file, a row is neither form, or the file has too few rows for the share.
+        InputError: There is no such file, a row is neither form, or a file has too few rows for its share.
+        UsageError: The shares leave nothing for the run's own examples.
     """
-    examples = [_example(row, f"{mix.path.stem}-{number}", mix.path) for number, row in enumerate(_rows(mix.path), start=1)]
+    shares = sum(mix.share or 0 for mix in mixes)
+    if shares >= 1:
+        raise UsageError(f"--mix: the shares add up to {shares:g}, which leaves nothing for the examples of --data")
+    files = [
+        [_example(row, f"{mix.path.stem}-{number}", mix.path) for number, row in enumerate(_rows(mix.path), start=1)]
+        for mix in mixes
+    ]
+    n_whole = n_own + sum(len(examples) for mix, examples in zip(mixes, files, strict=True) if mix.share is None)
+    n_all = n_whole / (1 - shares)
+    return [example for mix, examples in zip(mixes, files, strict=True) for example in _part(mix, examples, n_all, seed)]
+
+
+def _part(mix: Mix, examples: list[ChatExample], n_all: float, seed: int) -> list[ChatExample]:
     if mix.share is None:
         return examples
-    wanted = round(n_own * mix.share / (1 - mix.share))
+    wanted = round(n_all * mix.share)
     if wanted > len(examples):
-        raise InputError(
-            f"{mix.path}: a share of {mix.share} needs {wanted} rows beside {n_own} examples, it has {len(examples)}"
-        )
+        raise InputError(f"{mix.path}: a share of {mix.share} of {n_all:.0f} examples is {wanted} rows, it has {len(examples)}")
     drawn = sorted(examples, key=lambda example: unit_hash("mix", seed, example.id))[:wanted]
     chosen = {example.id for example in drawn}
     return [example for example in examples if example.id in chosen]

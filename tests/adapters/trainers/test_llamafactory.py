@@ -8,7 +8,7 @@ import pytest
 
 from dynamicrag_cli.adapters.trainers import llamafactory
 from dynamicrag_cli.adapters.trainers.llamafactory import Machines
-from dynamicrag_cli.core.errors import EngineError, MissingExtraError
+from dynamicrag_cli.core.errors import EngineError, MissingExtraError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,21 @@ def test_the_last_step_is_told_with_its_loss(tmp_path: Path) -> None:
 def test_a_line_in_the_midst_of_being_written_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "trainer_log.jsonl").write_text('{"current_steps": 1, "total_steps": 2, "loss": 3.0}\n{"current_st')
     assert run(tmp_path, "pass")[-1] == (1, 2, "loss 3.000")
+
+
+@pytest.mark.parametrize("side", ["", "chosen_"])
+def test_the_first_example_is_checked_once_and_ends_the_trainer_if_it_is_wrong(tmp_path: Path, side: str) -> None:
+    seen: list[list[int]] = []
+
+    def check(ids: list[int]) -> None:
+        seen.append(ids)
+        raise UsageError("another template")
+
+    (tmp_path / "train.log").write_text("training example:\ninput_ids:\n[9]\n")  # of an earlier run
+    body = f"print('training example:\\n{side}input_ids:\\n[1, 22, 3]\\ninputs:', flush=True)\nimport time; time.sleep(60)"
+    with pytest.raises(UsageError, match="another template"):
+        llamafactory.run(program(tmp_path, body), ["train", str(tmp_path)], tmp_path, {}, lambda *_: None, check)
+    assert seen == [[1, 22, 3]]
 
 
 def test_a_trainer_without_a_log_is_no_error(tmp_path: Path) -> None:
