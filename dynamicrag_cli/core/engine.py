@@ -65,6 +65,19 @@ class Completion:
     error: str | None = None
     stop_probs: tuple[float, ...] | None = None
 
+    @property
+    def said(self) -> str:
+        """The text without the reasoning that some models write first; empty if the reply ended within it."""
+        _, mark, rest = self.text.partition("</think>")
+        if mark:
+            return rest.lstrip()
+        return "" if self.only_reasoned else self.text
+
+    @property
+    def only_reasoned(self) -> bool:
+        """Whether the reply ended before its reasoning did."""
+        return self.text.lstrip().startswith("<think>") and "</think>" not in self.text
+
 
 class Engine(Protocol):
     """A loaded model that chats; `constrains` says whether it keeps to the constraint of a request."""

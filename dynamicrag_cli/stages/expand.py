@@ -19,7 +19,7 @@ def write_passages(
     requests = [ChatRequest(f"{QUERY2DOC}:{question.id}", prompts.query2doc(question.question)) for question in questions]
     written: list[str | Exception] = []
     for (reply,) in engine.chat(requests, options):
-        text = " ".join(reply.text.split())
+        text = " ".join(reply.said.split())
         if reply.error is not None:
             written.append(ValueError(f"the expansion failed: {reply.error}"))
         else:

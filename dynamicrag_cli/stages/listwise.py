@@ -81,7 +81,7 @@ def _rank(
         if reply.error is not None:
             made.errors.append(reply.error)
             continue
-        found = parse_order(reply.text, len(shown.docs), truncated=reply.finish_reason == "length")
+        found = parse_order(reply.said, len(shown.docs), truncated=reply.finish_reason == "length")
         made.n_malformed += not found.whole
         made.n_named += found.n_named
         old = made.order[start:end]

@@ -38,4 +38,4 @@ def ask_for_selections(
 
 def read_selection(shown: Fitted, reply: Completion) -> Selection:
     """The selection of a reply to a prompt."""
-    return parse_selection(reply.text, len(shown.docs), truncated=reply.finish_reason == "length")
+    return parse_selection(reply.said, len(shown.docs), truncated=reply.finish_reason == "length")

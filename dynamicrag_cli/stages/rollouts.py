@@ -179,9 +179,10 @@ def _answered(rollout: Rollout, read: tuple[Fitted, Completion] | None) -> Rollo
     if read is None or not is_answerable(rollout):
         return rollout
     shown, reply = read
+    error = reply.error or ("the answer ended within the model's reasoning" if reply.only_reasoned else None)
     added = {
-        "answer": None if reply.error is not None else reply.text,
-        "error": reply.error,
+        "answer": None if error else reply.said,
+        "error": error,
         "n_reader_tokens": reply.n_prompt_tokens,
         "n_unread": shown.n_dropped,
         "cut": rollout.cut or shown.cut,

@@ -146,6 +146,15 @@ def test_failed_answer_is_no_answer():
     assert [(r.answer, r.error) for r in made.rollouts] == [(None, "too long"), (GOLD, None)]
 
 
+def test_reasoning_is_neither_choice_nor_answer():
+    policy = says("<think>\nThe second, [1] is off topic.\n</think>\n\n[2]")
+    (made,) = draw([retrieved("ab")], policy, says(f"<think>[2] says so.</think>{GOLD}"))
+    assert [(r.selection, r.status, r.answer) for r in made.rollouts] == [(["b"], "ok", GOLD)]
+    assert "off topic" in made.rollouts[0].raw
+    (failed,) = draw([retrieved("ab")], says("[1]"), says("<think>[1] says that"))
+    assert "the answer ended within the model's reasoning" in str(failed)
+
+
 def test_one_bad_question_leaves_the_others_alone():
     policy = ScriptedEngine(lambda request, _: Completion("", "error", error="bad") if request.key == "select:q-2" else "[1]")
     made = draw([retrieved(), retrieved(id="q-2"), retrieved(id="q-3")], policy, says(GOLD))

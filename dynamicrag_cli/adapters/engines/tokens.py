@@ -40,8 +40,12 @@ class ChatEncoder:
         if len(self.known) > _KEPT:
             self.known.clear()
         if new := [chat for chat in dict.fromkeys(chats) if chat not in self.known]:
+            # A list of identifiers or an answer of ten tokens leaves no room for reasoning; templates without it ignore the word.
             texts = [
-                self.tokenizer.apply_chat_template(chat.messages(), tokenize=False, add_generation_prompt=True) for chat in new
+                self.tokenizer.apply_chat_template(
+                    chat.messages(), tokenize=False, add_generation_prompt=True, enable_thinking=False
+                )
+                for chat in new
             ]
             ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
             self.known.update(zip(new, (array("i", row) for row in ids), strict=True))

@@ -24,6 +24,6 @@ class Judge:
         ]
         replies = self.engine.chat(requests, SamplingOptions(max_new_tokens=MAX_JUDGEMENT_TOKENS))
         grades = {
-            job: None if group[0].error else parse_judgement(group[0].text) for job, group in zip(distinct, replies, strict=True)
+            job: None if group[0].error else parse_judgement(group[0].said) for job, group in zip(distinct, replies, strict=True)
         }
         return [grades[(record.id, answer)] for record, answer in jobs]

@@ -55,6 +55,17 @@ def test_a_prompt_is_encoded_once_together_with_the_other_new_ones(tiny_lm: Path
     assert len(encode.known) == 1
 
 
+def test_a_model_that_can_reason_is_asked_not_to(tiny_lm: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_lm)
+    # As the template of Qwen3 has it.
+    tokenizer.chat_template += (
+        "{% if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}"
+        "{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"
+    )
+    (prompt,) = ChatEncoder(tokenizer)([Chat("Be brief.", "Why?")])
+    assert tokenizer.decode(prompt).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+
+
 def test_a_reply_ends_as_the_chat_template_ends_it(tiny_lm: Path) -> None:
     tokenizer = ChatTokenizer(str(tiny_lm))
     assert tokenizer.text(tokenizer.reply("[2], [1]")).endswith("[1]<|im_end|>\n")
