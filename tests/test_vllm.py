@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dynamicrag_cli.adapters.files.templates import load_prompts
-from dynamicrag_cli.core.engine import ChatRequest, SamplingOptions
+from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.grammar import Constraint
 from dynamicrag_cli.core.identifiers import WELL_FORMED, parse_selection
 from dynamicrag_cli.core.records import Candidate, RetrievedQuestion
@@ -154,9 +154,9 @@ def test_greedy_replies_are_those_of_hf(engine: Any, hf: Any) -> None:
 def test_scores_are_those_of_hf(engine: Any, hf: Any) -> None:
     prompts = load_prompts(None, engine.control_tokens)
     asked = [ChatRequest(record.id, prompts.reranker(record.question, record.docs)) for record in questions(3)]
-    replies = ["[1]", "None", "[2], [1]"]
-    found, expected = ([value for row in e.score(asked, replies) for value in row] for e in (engine, hf))
-    assert found == pytest.approx(expected, abs=2e-3)
+    for replies in (["[1]", "None", "[2], [1]"], ["Yes", "No"]):
+        found, expected = ([value for row in e.score(asked, replies) for value in row] for e in (engine, hf))
+        assert found == pytest.approx(expected, abs=2e-3)
 
 
 def test_a_sample_depends_on_seed_and_key_alone(engine: Any) -> None:
@@ -177,15 +177,20 @@ def test_constrained_replies_are_well_formed_and_greedily_those_of_hf(engine: An
         texts = [completion.text for group in engine.chat(requests, drawn) for completion in group]
         return sum(parse_selection(text, 2).status not in WELL_FORMED for text in texts)
 
-    def greedy(one: Any, **rules: Any) -> list[str]:
+    def greedy(one: Any, **rules: Any) -> list[Completion]:
         held = [replace(request, constraint=Constraint(2, **rules)) for request in free]
-        return [group[0].text for group in one.chat(held, SamplingOptions(max_new_tokens=16))]
+        return [group[0] for group in one.chat(held, SamplingOptions(max_new_tokens=16))]
 
     assert malformed([replace(request, constraint=Constraint(2)) for request in free]) == 0
     assert malformed(free) > 24
     for rules in ({}, {"min_k": 2}, {"stop_bias": -3.0}, {"stop_bias": 3.0}):
-        assert greedy(engine, **rules) == greedy(hf, **rules)
-    assert set(greedy(engine, stop_bias=50.0)) == {"None"}
+        pairs = list(zip(greedy(engine, **rules), greedy(hf, **rules), strict=True))
+        assert [one.text for one, _ in pairs] == [other.text for _, other in pairs]
+        assert all(one.stop_probs == pytest.approx(other.stop_probs, abs=2e-3) for one, other in pairs)
+    assert {completion.text for completion in greedy(engine, stop_bias=50.0)} == {"None"}
+    held = [replace(request, constraint=Constraint(2)) for request in free]
+    for completion in (completion for group in engine.chat(held, drawn) for completion in group):
+        assert len(completion.stop_probs) == len(parse_selection(completion.text, 2).positions) + 1
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ After every whole identifier a reply decides whether to stop, and before the fir
 the bracket with the comma (`],`), that decision falls with the bracket: `]` alone is on its way to the end, `],` goes on.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import compress
+from itertools import chain, compress
 from math import exp, inf, log
 
 from dynamicrag_cli.core.errors import InputError
@@ -20,6 +21,8 @@ STOP, GO, NEITHER = 1, -1, 0
 INVALID = ("drop", "strict", "retry-once")
 _DIGITS = "0123456789"
 ALPHABET = tuple(sorted({*"[], ", *_DIGITS, *NONE_REPLY}))
+# What a token may hold of a reply, as far as it is written without superfluous spaces.
+_PIECE = re.compile(r" ?N?o?n?e?|\d*\]?,? ?(?:\[\d*)?")
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,9 @@ class Vocabulary:
         if lacking or not self.ends:
             what = f"for {' '.join(map(repr, lacking))}" if lacking else "that ends a reply"
             raise InputError(f"the tokenizer has no token {what}, which a constrained reply needs; use --no-constrained")
+        # What a reply can hold besides digits: the tokens whose logits `Walk` must know to tell `stop_probs`.
+        pieces = (ids for text, ids in self.ids.items() if _PIECE.fullmatch(text) and not text.isdigit())
+        self.deciding = tuple(sorted({*self.ends, *chain.from_iterable(pieces)}))
         self._prefixes = {text[:length] for text in self.ids for length in range(1, len(text) + 1)}
         self.moves = lru_cache(maxsize=4096)(self._moves)
 

@@ -18,13 +18,15 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 class Speed:
     """What building an index of n vectors, and one question to it, took on this machine, in seconds.
 
-    `codes_s` is the part of building in which short codes were learned; FAISS learns them from a sample whose size does not grow.
+    What does not grow with n stands apart and comes on top: `codes_s`, in which short codes were learned from a sample of fixed
+    size, and `refine_s`, in which what was found for a question was scored again.
     """
 
     n: int
     build_s: float
     question_s: float
     codes_s: float = 0.0
+    refine_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ def plan(n: int, d: int, ram: float, gpu: float, speeds: Mapping[str, Speed]) ->
         preset = PRESETS[name]
         size = preset.size(n, d)
         growth = preset.build_work(n, d) / preset.build_work(speed.n, d)
-        build_s = max(speed.build_s - speed.codes_s, 0) * growth + speed.codes_s if preset.template else 0.0
-        question_s = speed.question_s * preset.search_work(n, d) / preset.search_work(speed.n, d)
+        build_s = speed.build_s * growth + speed.codes_s if preset.template else 0.0
+        question_s = speed.question_s * preset.search_work(n, d) / preset.search_work(speed.n, d) + speed.refine_s
         disk = size + shard_bytes(n, d) + n * PASSAGE_BYTES
         needs = size + _BESIDE
         # GPUs hold full vectors as float16, and no graphs.

@@ -60,8 +60,10 @@ def test_where_nothing_fits_the_shards_are_scanned() -> None:
     assert recommended(list(rows(10**9, 2e9).values()), 20) == "scan"
 
 
-def test_learning_codes_does_not_grow_with_the_corpus() -> None:
-    speed = Speed(5000, 3.0, 1e-5, codes_s=2.0)
+def test_learning_codes_and_refining_do_not_grow_with_the_corpus() -> None:
+    speed = Speed(5000, 1.0, 1e-5, codes_s=2.0, refine_s=3e-3)
     (row,) = plan(5_000_000, 100, 1e12, 0, {"ivfpq": speed})
     growth = PRESETS["ivfpq"].build_work(5_000_000, 100) / PRESETS["ivfpq"].build_work(5000, 100)
     assert row.build_s == pytest.approx(growth + 2)
+    growth = PRESETS["ivfpq"].search_work(5_000_000, 100) / PRESETS["ivfpq"].search_work(5000, 100)
+    assert 1 / row.questions_per_s == pytest.approx(1e-5 * growth + 3e-3)

@@ -1,7 +1,8 @@
 """The tokens of a model's tokenizer that an allowed reply can hold (`core.grammar`), and its logits under a constraint."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -39,6 +40,14 @@ def reply_vocabulary(tokenizer: Any, ends: Iterable[int]) -> Vocabulary:
         if piece is not None and token not in control and _SHAPE.fullmatch(piece)
     }
     return Vocabulary(found, ends)
+
+
+def stop_probs(walk: Walk, tokens: Sequence[int], logprobs: Sequence[Mapping[int, float]]) -> tuple[float, ...]:
+    """The `stop_probs` of a reply that is written already, from the log-probabilities of the deciding tokens at each place."""
+    for token, known in zip(tokens, logprobs, strict=True):
+        walk.weigh([known.get(allowed, -inf) for allowed in walk.tokens])
+        walk.advance(token)
+    return tuple(walk.stop_probs)
 
 
 def weigh(walk: Walk, logits: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
@@ -18,16 +19,20 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 from vllm import LLM, SamplingParams, TokensPrompt
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from dynamicrag_cli.adapters.engines.reply_tokens import reply_vocabulary, stop_probs
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.adapters.engines.tokens import ChatEncoder
 from dynamicrag_cli.adapters.engines.vllm_constraint import PROCESSOR, constraint_arguments
 from dynamicrag_cli.adapters.pretrained import check_chat_template, check_folder, pinned
 from dynamicrag_cli.core.engine import ChatRequest, Completion, SamplingOptions
 from dynamicrag_cli.core.errors import EngineError
+from dynamicrag_cli.core.grammar import Vocabulary, Walk
 from dynamicrag_cli.core.prompts import Chat
 
 # vLLM's own default.
 _MEMORY = 0.9
+# Tokens whose log-probabilities vLLM tells at each place of a reply, at most.
+_MOST_TOLD = 128
 # Without a GPU vLLM would take that share of the machine's memory for its cache; VLLM_CPU_KVCACHE_SPACE (GiB) overrides ours.
 _CPU_CACHE_BYTES = 4 << 30
 
@@ -115,19 +120,14 @@ class VllmEngine:
         outputs = iter(
             self._generate(
                 [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit],
-                [_params(request, options, self.stop_ids) for request, fit in zip(requests, fits, strict=True) if fit],
+                [self._params(request, options) for request, fit in zip(requests, fits, strict=True) if fit],
             )
         )
         results = []
-        for prompt, fit in zip(prompts, fits, strict=True):
+        for request, prompt, fit in zip(requests, prompts, fits, strict=True):
             if fit:
-                results.append(
-                    [
-                        Completion(o.text.strip(), o.finish_reason or "stop", len(prompt), len(o.token_ids))
-                        for o in next(outputs).outputs
-                    ]
-                    * (1 if options.temperature > 0 else options.n)
-                )
+                made = [self._completion(request, len(prompt), sample, options) for sample in next(outputs).outputs]
+                results.append(made * (1 if options.temperature > 0 else options.n))
             else:
                 error = (
                     f"prompt of {len(prompt)} tokens + {options.max_new_tokens} new ones exceeds the context of {self.max_tokens}"
@@ -135,12 +135,49 @@ class VllmEngine:
                 results.append([Completion("", "error", len(prompt), error=error)] * options.n)
         return results
 
+    def _completion(self, request: ChatRequest, n_prompt: int, sample: Any, options: SamplingOptions) -> Completion:
+        found = None
+        if request.constraint and self._deciding:
+            known = [{token: place.logprob for token, place in places.items()} for places in sample.logprobs]
+            found = stop_probs(Walk(self._vocabulary, request.constraint, options.max_new_tokens), sample.token_ids, known)
+        return Completion(sample.text.strip(), sample.finish_reason or "stop", n_prompt, len(sample.token_ids), stop_probs=found)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return reply_vocabulary(self.tokenizer, self.stop_ids)
+
+    @property
+    def _deciding(self) -> list[int] | None:
+        """The tokens whose probabilities tell `stop_probs`; None where vLLM cannot tell so many, or is too old to tell any."""
+        tokens = self._vocabulary.deciding
+        return list(tokens) if len(tokens) <= _MOST_TOLD and _tells_chosen() else None
+
+    def _params(self, request: ChatRequest, options: SamplingOptions) -> SamplingParams:
+        seed = int.from_bytes(hashlib.sha256(f"{options.seed}\x1f{request.key}".encode()).digest()[:4], "big")
+        told = self._deciding if request.constraint else None
+        return SamplingParams(
+            # Greedy samples are all equal, and vLLM refuses to draw more than one.
+            n=options.n if options.temperature > 0 else 1,
+            temperature=options.temperature,
+            top_p=options.top_p,
+            max_tokens=options.max_new_tokens,
+            seed=seed,
+            extra_args=constraint_arguments(request.constraint, self.stop_ids),
+            **({"logprob_token_ids": told} if told else {}),
+        )
+
     def score(self, requests: Sequence[ChatRequest], continuations: Sequence[str]) -> list[list[float]]:
-        """Log-probability of each continuation, read off vLLM's prompt log-probabilities; NaN where it exceeds the context."""
+        """Log-probability of each continuation; NaN where it exceeds the context.
+
+        If each is one token (yes, no) they are read off the first token of a reply, so that a prompt is read once and may be in
+        the prefix cache; else off vLLM's prompt log-probabilities.
+        """
         tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations]
         # vLLM always generates a token more.
         room = self.max_tokens - 1 - max(map(len, tails), default=0)
         prompts = self._encode([request.chat for request in requests])
+        if all(len(tail) == 1 for tail in tails) and _tells_chosen():
+            return self._first_tokens(prompts, [tail[0] for tail in tails], room)
         rows = [[*prompt, *tail] for prompt in prompts for tail in tails if len(prompt) <= room]
         outputs = iter(self._generate(rows, SamplingParams(max_tokens=1, prompt_logprobs=0)))
         table = []
@@ -152,6 +189,15 @@ class VllmEngine:
             table.append(values)
         return table
 
+    def _first_tokens(self, prompts: Sequence[list[int]], tokens: list[int], room: int) -> list[list[float]]:
+        asked = SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=tokens)
+        outputs = iter(self._generate([prompt for prompt in prompts if len(prompt) <= room], asked))
+        table = []
+        for prompt in prompts:
+            place = next(outputs).outputs[0].logprobs[0] if len(prompt) <= room else None
+            table.append([place[token].logprob if place else math.nan for token in tokens])
+        return table
+
     def close(self) -> None:
         """End vLLM's processes, and with them the use of the GPU's memory."""
         self.llm.llm_engine.engine_core.shutdown()
@@ -159,14 +205,6 @@ class VllmEngine:
         gc.collect()
 
 
-def _params(request: ChatRequest, options: SamplingOptions, stop_ids: frozenset[int]) -> SamplingParams:
-    seed = int.from_bytes(hashlib.sha256(f"{options.seed}\x1f{request.key}".encode()).digest()[:4], "big")
-    return SamplingParams(
-        # Greedy samples are all equal, and vLLM refuses to draw more than one.
-        n=options.n if options.temperature > 0 else 1,
-        temperature=options.temperature,
-        top_p=options.top_p,
-        max_tokens=options.max_new_tokens,
-        seed=seed,
-        extra_args=constraint_arguments(request.constraint, stop_ids),
-    )
+def _tells_chosen() -> bool:
+    """Whether this vLLM tells the log-probabilities of tokens that are named to it; old ones do not."""
+    return hasattr(SamplingParams, "logprob_token_ids")

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from dynamicrag_cli.adapters.engines.hf import HfEngine
-from dynamicrag_cli.adapters.engines.reply_tokens import reply_vocabulary, weigh
+from dynamicrag_cli.adapters.engines.reply_tokens import reply_vocabulary, stop_probs, weigh
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.core.engine import ChatRequest, SamplingOptions
 from dynamicrag_cli.core.errors import InputError
@@ -90,6 +90,22 @@ def test_any_allowed_way_decodes_to_a_well_formed_reply(tokenizer) -> None:
             walk.advance(written[-1])
         text = tokenizer.decode(written[:-1], skip_special_tokens=True).strip()
         assert parse_selection(text, walk.constraint.n).status in WELL_FORMED, text
+
+
+def test_stop_probabilities_of_a_written_reply_need_the_deciding_tokens_alone(tokenizer) -> None:
+    end = tokenizer.eos_token_id
+    vocabulary = reply_vocabulary(tokenizer, [end])
+    for seed in range(50):
+        rng = random.Random(seed)
+        constraint = Constraint(rng.randrange(1, 15), stop_bias=rng.choice([0.0, 1.5]))
+        walk, written, known = Walk(vocabulary, constraint, 60), [], []
+        while not written or written[-1] != end:
+            logits = [rng.gauss(0, 2) for _ in walk.tokens]
+            known.append({token: value for token, value in zip(walk.tokens, logits, strict=True) if token in vocabulary.deciding})
+            walk.weigh(logits)
+            written.append(rng.choice(walk.tokens))
+            walk.advance(written[-1])
+        assert stop_probs(Walk(vocabulary, constraint, 60), written, known) == pytest.approx(tuple(walk.stop_probs))
 
 
 def test_a_tokenizer_without_a_token_for_the_bracket() -> None:

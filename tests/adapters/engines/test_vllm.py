@@ -117,6 +117,46 @@ def test_a_constraint_goes_with_its_request_and_the_tokens_that_end_a_reply(engi
     assert made.llm.settings["logits_processors"] == ["dynamicrag_cli.adapters.engines.vllm_constraint:ConstrainedReplies"]
 
 
+class Telling(SimpleNamespace):
+    """Sampling parameters of a vLLM that tells the log-probabilities of tokens that are named to it."""
+
+    logprob_token_ids = None
+
+
+def test_replies_of_one_token_are_scored_by_reading_a_prompt_once(engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = engine()
+    monkeypatch.setattr(sys.modules["dynamicrag_cli.adapters.engines.vllm"], "SamplingParams", Telling)
+    asked = []
+
+    def generate(prompts: list[list[int]], params: Any) -> list[Any]:
+        asked.append(len(prompts))
+        place = {token: SimpleNamespace(logprob=-token / 8) for token in params.logprob_token_ids}
+        return [SimpleNamespace(outputs=[SimpleNamespace(logprobs=[place])]) for _ in prompts]
+
+    monkeypatch.setattr(made, "_generate", generate)
+    one, other = (made.tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in ("N", "["))
+    first, long, last = made.score(REQUESTS, ["N", "["])
+    assert first == last == [-one / 8, -other / 8]
+    assert all(map(math.isnan, long))
+    assert asked == [2]
+
+
+def test_the_probabilities_of_stopping_are_told_with_a_constrained_reply(engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = engine()
+    monkeypatch.setattr(sys.modules["dynamicrag_cli.adapters.engines.vllm"], "SamplingParams", Telling)
+    written = [*made.tokenizer("[3]", add_special_tokens=False)["input_ids"], made.tokenizer.eos_token_id]
+    place = {token: SimpleNamespace(logprob=-3.0) for token in made._vocabulary.deciding}
+    sample = SimpleNamespace(text="[3]", finish_reason="stop", token_ids=written, logprobs=[place] * len(written))
+    monkeypatch.setattr(made, "_generate", lambda prompts, params: [SimpleNamespace(outputs=[sample]) for _ in prompts])
+    held = replace(REQUESTS[0], constraint=Constraint(7))
+    ((free,), (told,)) = made.chat([REQUESTS[2], held], SamplingOptions())
+    assert free.stop_probs is None
+    assert len(told.stop_probs) == 2
+    assert all(0 < chance < 1 for chance in told.stop_probs)
+    assert made._params(held, SamplingOptions()).logprob_token_ids == list(made._vocabulary.deciding)
+    assert made._params(REQUESTS[2], SamplingOptions()).logprob_token_ids is None
+
+
 def test_a_seed_depends_on_run_seed_and_key_alone(engine) -> None:
     made = engine()
     made.chat(REQUESTS, SamplingOptions(seed=3))
