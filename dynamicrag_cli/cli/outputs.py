@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from dynamicrag_cli.adapters.files.jsonl import STREAM
+from dynamicrag_cli.adapters.files.jsonl import FOREIGN, STREAM
 from dynamicrag_cli.core.errors import InputError, UsageError
 
 
@@ -11,11 +11,16 @@ def check_output(output: str | Path | None, inputs: Iterable[str | Path | None])
     """Refuse an output file that would cost something else, before any work; `-` and None are no file.
 
     Raises:
-        UsageError: It is a folder, a device or a pipe, which a finished file would take the place of, or one of the inputs.
+        UsageError: It is a folder, a device or a pipe, which a finished file would take the place of; or one of the inputs; or
+            its name promises a packing that we do not write.
     """
-    if output is None or str(output) == STREAM or not Path(output).exists():
+    if output is None or str(output) == STREAM:
         return
     path = Path(output)
+    if path.suffix in FOREIGN:
+        raise UsageError(f"{output}: what is written can be packed as .gz or .zst, by its name, and in no other way")
+    if not path.exists():
+        return
     if path.is_dir():
         raise UsageError(f"{output} is a folder; give -o the name of a file")
     if not path.is_file():

@@ -24,6 +24,12 @@ def test_a_folder_a_pipe_and_an_input_are_no_output(tmp_path: Path) -> None:
             check_output(output, [None, tmp_path / "nowhere", tmp_path / "in.jsonl"])
 
 
+def test_a_name_that_promises_another_packing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"as \.gz or \.zst"):
+        check_output(tmp_path / "out.jsonl.bz2", [])
+    check_output(tmp_path / "out.jsonl.gz", [])
+
+
 def test_a_document_replaces_the_old_one_and_makes_its_folder(tmp_path: Path) -> None:
     path = tmp_path / "new/report.json"
     for text in ("old", "néw"):

@@ -18,6 +18,8 @@ from dynamicrag_cli.core.errors import InputError
 from dynamicrag_cli.core.records import Record, Reject
 
 STREAM = "-"
+# Packings that we do not read.
+FOREIGN = (".bz2", ".xz", ".zip", ".lz4", ".7z", ".rar")
 MAX_LINE_BYTES = 64 * 2**20
 # A record with twenty passages is longer than Python's own buffer, which would be filled several times per line.
 BUFFER_BYTES = 2**20
@@ -30,7 +32,7 @@ def open_read(path: str) -> BinaryIO:
     """Open a file for reading bytes, decompressed.
 
     Raises:
-        InputError: There is no such file, or it is a folder.
+        InputError: There is no such file, it is a folder, or it is packed in another way than by gzip or zstandard.
     """
     if path == STREAM:
         return sys.stdin.buffer
@@ -38,6 +40,8 @@ def open_read(path: str) -> BinaryIO:
         raise InputError(f"{path}: no such file")
     if Path(path).is_dir():
         raise InputError(f"{path}: is a folder, expected a JSONL file")
+    if path.endswith(FOREIGN):
+        raise InputError(f"{path}: unpack it first, or pack it as .gz or .zst")
     if path.endswith(".gz"):
         return cast(BinaryIO, gzip.open(path, "rb"))
     if path.endswith(".zst"):

@@ -181,6 +181,8 @@ def test_a_missing_file_and_a_folder_are_input_errors(tmp_path: Path) -> None:
         read(tmp_path / "nowhere.jsonl")
     with pytest.raises(InputError, match="is a folder"):
         read(tmp_path)
+    with pytest.raises(InputError, match=r"in\.jsonl\.bz2: unpack it first"):
+        read(written(tmp_path, b"BZh9", "in.jsonl.bz2"))
 
 
 def many() -> bytes:
