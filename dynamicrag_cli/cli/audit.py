@@ -73,24 +73,29 @@ def chat_tokenizer(model: str) -> Tokens:
 
 
 def prompt_check(model: str, template: str, file: Path, kind: type[ChatExample | PreferencePair]) -> Check:
-    """Whether the trainer writes the prompt of a file's first example as inference does: by the model's own chat template.
+    """Whether the trainer writes a file's first example as inference does: by the model's own chat template.
 
-    What it gives back takes the token ids of that example, and raises UsageError if they begin with another prompt.
+    What it gives back takes the token ids of that example, and raises UsageError if they are another prompt or reply.
     """
 
-    def check(ids: list[int]) -> None:
+    def check(ids: list[int] | None) -> None:
+        if ids is None:
+            say("train: the trainer has shown no example, so whether its prompts are those of inference is not known")
+            return
         example = next(iter(Reader(str(file), kind)))
         if isinstance(example, Reject):
             return
         tokenizer = chat_tokenizer(model)
-        prompt = tokenizer.prompt(Chat(example.system, example.user))
-        place = n_common(ids, prompt)
-        if place < len(prompt):
-            theirs, ours = (tokenizer.text(side[max(place - 3, 0) :][:_SHOWN_TOKENS]) for side in (ids, prompt))
+        reply = tokenizer.reply(example.assistant if isinstance(example, ChatExample) else example.chosen)
+        wanted = [*tokenizer.prompt(Chat(example.system, example.user)), *reply]
+        place = n_common(ids, wanted)
+        # How a turn ends is the trainer's affair: some put a line break behind it.
+        if place < len(wanted) - len(tokenizer.reply("")):
+            theirs, ours = (tokenizer.text(side[place:][:_SHOWN_TOKENS]) for side in (ids, wanted))
             raise UsageError(
                 f"--template {template} writes prompts otherwise than the chat template of {model}, which inference uses: from "
-                f"token {place} on {theirs!r} where that has {ours!r}. Type LLaMA-Factory's name of this model's template, or "
-                "--no-audit to train so all the same"
+                f"token {place} on {theirs!r} where it has {ours!r}. Type LLaMA-Factory's name of this model's template, or "
+                "--no-check-prompts to train so all the same"
             )
 
     return check

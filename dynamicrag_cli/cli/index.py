@@ -13,7 +13,7 @@ import typer
 from dynamicrag_cli.adapters import registry
 from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.corpora import FORMATS, Corpus
-from dynamicrag_cli.adapters.files.manifest import identity, read_manifest, write_manifest
+from dynamicrag_cli.adapters.files.manifest import identity, read_manifest, same, write_manifest
 from dynamicrag_cli.adapters.files.seal import check_seal, seal
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import Bar, progress, say
@@ -209,7 +209,7 @@ def _unfinished(building: Path, wanted: dict[str, Any], *, fresh: bool) -> dict[
     """
     path = building / _READ
     left: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and not fresh else None
-    if left and left.pop("of") == _reading(wanted):
+    if left and same(left.pop("of"), _reading(wanted)):
         say(f"index: going on with what an interrupted run has left in {building}")
         return left
     if left and any(building.glob("vectors/*.npy")):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from dynamicrag_cli.adapters.files.jsonl import FOREIGN, STREAM
+from dynamicrag_cli.adapters.files.jsonl import FOREIGN, STREAM, packed
 from dynamicrag_cli.core.errors import InputError, UsageError
 
 
@@ -17,7 +17,7 @@ def check_output(output: str | Path | None, inputs: Iterable[str | Path | None])
     if output is None or str(output) == STREAM:
         return
     path = Path(output)
-    if path.suffix in FOREIGN:
+    if path.name.endswith(FOREIGN):
         raise UsageError(f"{output}: what is written can be packed as .gz or .zst, by its name, and in no other way")
     if not path.exists():
         return
@@ -31,7 +31,7 @@ def check_output(output: str | Path | None, inputs: Iterable[str | Path | None])
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a document aside and rename it, so that a crash or a full disk never leaves half of one.
+    """Write a document aside and rename it, so that a crash or a full disk never leaves half of one; packed if its name says so.
 
     Raises:
         InputError: It cannot be written.
@@ -39,7 +39,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     staged = path.with_name(path.name + ".finishing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_bytes(content.encode() if isinstance(content, str) else content)
+        staged.write_bytes(packed(content.encode() if isinstance(content, str) else content, path.name))
         staged.replace(path)
     except OSError as error:
         staged.unlink(missing_ok=True)

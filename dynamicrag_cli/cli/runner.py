@@ -23,7 +23,7 @@ import typer
 
 from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.journal import Entry, Journal, publish, publish_whole
-from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, encoder, lines, survey
+from dynamicrag_cli.adapters.files.jsonl import STREAM, Reader, check_packing, encoder, lines, survey
 from dynamicrag_cli.adapters.files.manifest import manifest_path, read_manifest, write_manifest
 from dynamicrag_cli.adapters.files.reuse import Reusable
 from dynamicrag_cli.cli.config import command_words
@@ -111,6 +111,7 @@ def _check_input(source: str, reads: type[Record], ctx: typer.Context) -> None:
         raise InputError(f"{source}: no such file")
     if path.is_dir():
         raise InputError(f"{source}: is a folder, expected a JSONL file")
+    check_packing(source)
     kind = KINDS.get(str(read_manifest(path).get("kind")))
     if kind and not issubclass(kind, reads):
         raise InputError(
@@ -184,7 +185,8 @@ class _Run:
                 journal.append(entries)
                 n_in += len(entries)
                 bar.advance(len(entries))
-        if self.interrupted and next(items, None):
+        # A stream is not asked for more: that may take for ever.
+        if self.interrupted and (self.source == STREAM or next(items, None)):
             raise InterruptedRunError(f"interrupted after {n_in} records; the same command goes on from there")
         return n_in
 

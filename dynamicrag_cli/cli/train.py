@@ -109,6 +109,14 @@ AuditFirst = Annotated[
     bool,
     typer.Option("--audit/--no-audit", help="Look for bad examples first (drag audit) and leave them out."),
 ]
+CheckPrompts = Annotated[
+    bool,
+    typer.Option(
+        "--check-prompts/--no-check-prompts",
+        help="End the run before its first step if --template writes prompts otherwise than inference does.",
+        rich_help_panel=opt.RUNNING,
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option(
@@ -164,6 +172,7 @@ def sft(
     trainer: Trainer = _DEFAULT_TRAINER,
     audit: AuditFirst = True,
     max_bad_share: opt.MaxBadShare = 0.05,
+    check_prompts: CheckPrompts = True,
     dry_run: DryRun = False,
     fresh: opt.Fresh = False,
     config: opt.Config = None,
@@ -212,6 +221,7 @@ def dpo(
     trainer: Trainer = _DEFAULT_TRAINER,
     audit: AuditFirst = True,
     max_bad_share: opt.MaxBadShare = 0.05,
+    check_prompts: CheckPrompts = True,
     dry_run: DryRun = False,
     fresh: opt.Fresh = False,
     config: opt.Config = None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+import yaml
 
 from dynamicrag_cli.adapters.files.jsonl import lines
 from dynamicrag_cli.adapters.files.manifest import identity, read_manifest, same
@@ -72,7 +73,7 @@ def train(ctx: typer.Context, stage: str, files: dict[str, list[str]], extra: di
     wanted["options"] |= {"processes": machines.workers} if machines.workers > 1 else {}
     elsewhere = {"data": "", "output": "", "model": "", "save_steps": 0, "ray_workers": 0, "processes": 1}
     elsewhere |= {"deepspeed": params["deepspeed"]}
-    wanted["settings"] = render_training(params["templates"], stage, {**slots, **elsewhere})
+    wanted["settings"] = yaml.safe_load(render_training(params["templates"], stage, {**slots, **elsewhere}))
     if not params["fresh"] and is_fresh(output, wanted):
         say(f"train {stage}: {output} is up to date")
         return
@@ -173,7 +174,7 @@ def _run_trainer(
     """
     env = llamafactory.environment(machines, llamafactory.find_cli(params["trainer"]))
     kind = PreferencePair if stage == "dpo" else ChatExample
-    check = prompt_check(params["model"], params["template"], first, kind) if params["audit"] else None
+    check = prompt_check(params["model"], params["template"], first, kind) if params["check_prompts"] else None
     if machines.nodes > 1 and not machines.ray:
         say("start on the other nodes, which see this folder under the same path:")
         _tell_commands(machines, params["trainer"], building, first=1)

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from dynamicrag_cli.adapters.engines.tokens import ChatTokenizer
+from dynamicrag_cli.cli.audit import prompt_check
 from dynamicrag_cli.core.audit import FINDINGS
+from dynamicrag_cli.core.errors import UsageError
+from dynamicrag_cli.core.prompts import Chat
+from dynamicrag_cli.core.records import ChatExample
 from tests.samples import labelled, read, write
 
 
@@ -32,6 +37,22 @@ def test_sound_data_pass(drag, data: Path, tiny_lm: Path) -> None:
     assert report["files"]["reranker_bc"]["examples"] == 20
     assert 0 < report["files"]["generator_sft"]["tokens"]["p50"] < report["files"]["reranker_bc"]["tokens"]["p50"]
     assert "cutoff 2048" in done.err
+
+
+def test_the_first_example_is_compared_with_what_inference_writes(data: Path, tiny_lm: Path, capsys) -> None:
+    file = data / "reranker_bc.jsonl"
+    first = read(file)[0]
+    tokens = ChatTokenizer(str(tiny_lm))
+    prompt, reply = tokens.prompt(Chat(first["system"], first["user"])), tokens.reply(first["assistant"])
+    check = prompt_check(str(tiny_lm), "llama3", file, ChatExample)
+    check([*prompt, *reply])
+    check([*prompt, *reply[:-1]])  # without the line break behind the end of the turn
+    thought = tokens.reply("<think>\n\n</think>\n\n")[:-2]
+    for ids in ([*prompt[1:], *reply], [*prompt, *thought, *reply], [*prompt, *reply[1:]], prompt, []):
+        with pytest.raises(UsageError, match="--template llama3 writes prompts otherwise"):
+            check(ids)
+    check(None)
+    assert "has shown no example" in capsys.readouterr().err
 
 
 def test_planted_faults_are_named_and_exit_4(drag, data: Path, tiny_lm: Path, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Documents are written whole, and never over something else."""
 
+import gzip
 import os
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from dynamicrag_cli.cli.outputs import check_output, write_whole
 from dynamicrag_cli.core.errors import InputError, UsageError
@@ -22,6 +24,14 @@ def test_a_folder_a_pipe_and_an_input_are_no_output(tmp_path: Path) -> None:
     for output, words in ((tmp_path, "is a folder"), (tmp_path / "pipe", "redirect"), (tmp_path / "link.jsonl", "both input")):
         with pytest.raises(UsageError, match=words):
             check_output(output, [None, tmp_path / "nowhere", tmp_path / "in.jsonl"])
+
+
+@pytest.mark.parametrize(
+    ("name", "unpack"), [("a.json", bytes), ("a.json.gz", gzip.decompress), ("a.json.zst", zstandard.decompress)]
+)
+def test_a_document_is_packed_as_its_name_says(tmp_path: Path, name: str, unpack) -> None:
+    write_whole(tmp_path / name, "{}")
+    assert unpack((tmp_path / name).read_bytes()) == b"{}"
 
 
 def test_a_name_that_promises_another_packing_is_refused(tmp_path: Path) -> None:

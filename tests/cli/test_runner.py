@@ -193,6 +193,11 @@ def test_ctrl_c_in_the_last_chunk_leaves_a_finished_output(tmp_path: Path, label
     assert len(read(tmp_path / "out.jsonl")) == 11
 
 
+def test_ctrl_c_does_not_wait_for_more_of_a_stream(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt_after(monkeypatch, 0, press_ctrl_c)
+    assert label(tmp_path / "out.jsonl", stdin=json.dumps(question(1)).encode()).code == 130
+
+
 def test_a_second_ctrl_c_stops_at_once_and_keeps_the_finished_chunks(
     tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -322,7 +322,8 @@ def test_a_folder_with_other_files_is_never_deleted(work: Path, train) -> None:
 def test_other_settings_do_not_touch_an_unfinished_training_unless_fresh(work: Path, train) -> None:
     train("die")
     refused = train("ok", "--epochs", 7)
-    assert (refused.code, "epochs" in refused.err) == (2, True)
+    assert refused.code == 2
+    assert "options.epochs: 1.0 -> 7.0\n  settings.num_train_epochs: 1.0 -> 7.0\n" in refused.err
     assert (work / "model.partial/checkpoint-1").is_dir()
 
 

@@ -81,7 +81,7 @@ def test_what_is_mixed_in_is_audited_too(drag, work: Path, trainer: Path, tiny_l
     done = drag(*call, "--max-bad-share", 0.5)
     assert done.code == 0, done.err
     assert [example["user"] for example in read(work / "model/data/mix.jsonl")] == ["Say it."]
-    assert json.loads((work / "model/manifest.json").read_text())["audit"]["bad"]["mix"] == {"alpaca-2": ["control_token"]}
+    assert json.loads((work / "model/manifest.json").read_text())["audit"]["bad"]["mix"] == {"alpaca-1-2": ["control_token"]}
 
 
 def test_mixing_has_no_place_in_groups(work: Path, train) -> None:

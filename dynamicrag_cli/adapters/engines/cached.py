@@ -21,11 +21,15 @@ _DECODER = msgspec.msgpack.Decoder(Completion)
 MEMORY = ":memory:"
 
 
+# Counted up when engines begin to write the same chat as other tokens, or to tell more of a reply.
+_WRITING = 2
+
+
 def caller(engine: str, model: str, settings: EngineSettings) -> str:
-    """What a reply depends on besides prompt and options: the content of the model, and how the engine runs it."""
+    """What a reply depends on besides prompt and options: the model's content, how the engine runs it and writes prompts."""
     address = settings.base_url or (os.environ.get("OPENAI_BASE_URL") if engine == "openai" else None)
     return json.dumps(
-        [engine, identity(model), settings.dtype, settings.device, settings.max_model_len, address, settings.revision]
+        [engine, identity(model), settings.dtype, settings.device, settings.max_model_len, address, settings.revision, _WRITING]
     )
 
 

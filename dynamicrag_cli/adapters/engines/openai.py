@@ -155,6 +155,8 @@ def _completions(reply: Any) -> list[Completion]:
     return [
         Completion("", "error", n_prompt, error="the endpoint's content filter withheld the reply")
         if choice.finish_reason == "content_filter"
+        else Completion("", "error", n_prompt, error="the reply reached its limit of tokens within the model's reasoning")
+        if choice.finish_reason == "length" and not choice.message.content
         else Completion((choice.message.content or "").strip(), choice.finish_reason or "stop", n_prompt, n_new // len(choices))
         for choice in choices
     ]

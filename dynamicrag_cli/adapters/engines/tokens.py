@@ -47,6 +47,11 @@ class ChatEncoder:
                 )
                 for chat in new
             ]
+            if texts[0].rstrip().endswith("<think>"):
+                raise InputError(
+                    f"the chat template of {self.tokenizer.name_or_path!r} makes every reply begin with reasoning (<think>), for "
+                    "which a list of identifiers or a short answer has no room; take a model that answers at once"
+                )
             ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
             self.known.update(zip(new, (array("i", row) for row in ids), strict=True))
         return [self.known[chat].tolist() for chat in chats]

@@ -31,7 +31,7 @@ from dynamicrag_cli.core.prompts import Chat
 
 # vLLM's own default.
 _MEMORY = 0.9
-# Tokens whose log-probabilities vLLM tells at each place of a reply, at most.
+# Tokens whose log-probabilities vLLM tells at each place of a reply, at most (its MAX_LOGPROB_TOKEN_IDS).
 _MOST_TOLD = 128
 # Without a GPU vLLM would take that share of the machine's memory for its cache; VLLM_CPU_KVCACHE_SPACE (GiB) overrides ours.
 _CPU_CACHE_BYTES = 4 << 30
@@ -140,13 +140,15 @@ class VllmEngine:
         if request.constraint and self._deciding:
             known = [{token: place.logprob for token, place in places.items()} for places in sample.logprobs]
             found = stop_probs(Walk(self._vocabulary, request.constraint, options.max_new_tokens), sample.token_ids, known)
-        return Completion(sample.text.strip(), sample.finish_reason or "stop", n_prompt, len(sample.token_ids), stop_probs=found)
+        # The text of a request with told tokens is ours to decode: vLLM would decode all of those too, one by one.
+        text = self.tokenizer.decode(sample.token_ids, skip_special_tokens=True) if found is not None else sample.text
+        return Completion(text.strip(), sample.finish_reason or "stop", n_prompt, len(sample.token_ids), stop_probs=found)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
         return reply_vocabulary(self.tokenizer, self.stop_ids)
 
-    @property
+    @cached_property
     def _deciding(self) -> list[int] | None:
         """The tokens whose probabilities tell `stop_probs`; None where vLLM cannot tell so many, or is too old to tell any."""
         tokens = self._vocabulary.deciding
@@ -163,7 +165,7 @@ class VllmEngine:
             max_tokens=options.max_new_tokens,
             seed=seed,
             extra_args=constraint_arguments(request.constraint, self.stop_ids),
-            **({"logprob_token_ids": told} if told else {}),
+            **({"logprob_token_ids": told, "detokenize": False} if told else {}),
         )
 
     def score(self, requests: Sequence[ChatRequest], continuations: Sequence[str]) -> list[list[float]]:
@@ -176,8 +178,8 @@ class VllmEngine:
         # vLLM always generates a token more.
         room = self.max_tokens - 1 - max(map(len, tails), default=0)
         prompts = self._encode([request.chat for request in requests])
-        if all(len(tail) == 1 for tail in tails) and _tells_chosen():
-            return self._first_tokens(prompts, [tail[0] for tail in tails], room)
+        if tails and all(len(tail) == 1 for tail in tails) and _tells_chosen():
+            return self._first_tokens(prompts, [tail[0] for tail in tails])
         rows = [[*prompt, *tail] for prompt in prompts for tail in tails if len(prompt) <= room]
         outputs = iter(self._generate(rows, SamplingParams(max_tokens=1, prompt_logprobs=0)))
         table = []
@@ -189,7 +191,8 @@ class VllmEngine:
             table.append(values)
         return table
 
-    def _first_tokens(self, prompts: Sequence[list[int]], tokens: list[int], room: int) -> list[list[float]]:
+    def _first_tokens(self, prompts: Sequence[list[int]], tokens: list[int]) -> list[list[float]]:
+        room = self.max_tokens - 1
         asked = SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=tokens)
         outputs = iter(self._generate([prompt for prompt in prompts if len(prompt) <= room], asked))
         table = []

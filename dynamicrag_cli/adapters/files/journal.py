@@ -33,8 +33,9 @@ Entry = Record | Reject | tuple[str, dict[str, list[Record]]] | bytes
 class Journal:
     """An open journal, locked against a second process.
 
-    A chunk is in the file, and safe from a kill, when `append` returns. A second thread brings it to the disk, safe from a power
-    cut, from `_SYNC_S` on, and at the latest when the journal is closed; what goes wrong there is raised by a later `append`.
+    A chunk is in the file, and safe from a kill, when `append` returns. A second thread brings the file to the disk, safe from a
+    power cut, with the first chunk that comes `_SYNC_S` or more after the last time, and when the journal is closed; what goes
+    wrong there is raised by a later `append`.
 
     Attributes:
         n_done: Input records that earlier runs have dealt with.

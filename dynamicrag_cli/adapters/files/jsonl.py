@@ -28,6 +28,23 @@ R = TypeVar("R", bound=Record)
 encoder = msgspec.json.Encoder()
 
 
+def check_packing(path: str) -> None:
+    """Refuse a file that is packed in a way that we do not read.
+
+    Raises:
+        InputError: By its name it is.
+    """
+    if path.endswith(FOREIGN):
+        raise InputError(f"{path}: unpack it first, or pack it as .gz or .zst")
+
+
+def packed(content: bytes, name: str) -> bytes:
+    """A document as its name promises it: gzip, zstandard or as it is; equal content gives equal bytes."""
+    if name.endswith(".gz"):
+        return gzip.compress(content, mtime=0)
+    return zstandard.ZstdCompressor(level=6).compress(content) if name.endswith(".zst") else content
+
+
 def open_read(path: str) -> BinaryIO:
     """Open a file for reading bytes, decompressed.
 
@@ -40,8 +57,7 @@ def open_read(path: str) -> BinaryIO:
         raise InputError(f"{path}: no such file")
     if Path(path).is_dir():
         raise InputError(f"{path}: is a folder, expected a JSONL file")
-    if path.endswith(FOREIGN):
-        raise InputError(f"{path}: unpack it first, or pack it as .gz or .zst")
+    check_packing(path)
     if path.endswith(".gz"):
         return cast(BinaryIO, gzip.open(path, "rb"))
     if path.endswith(".zst"):

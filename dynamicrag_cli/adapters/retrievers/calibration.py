@@ -27,19 +27,21 @@ def calibrate(n: int, d: int) -> Iterator[tuple[str, Speed]]:
         folder = Path(place)
         ShardWriter(folder, {}).add(vectors)
         shards = Vectors(folder)
-        lists_s = 0.0
+        built: dict[str, float] = {}
         for name, preset in PRESETS.items():
             began = time.perf_counter()
             index = _built(folder, shards, preset.factory(n, d)) if preset.template else None
-            build_s, codes_s = time.perf_counter() - began, 0.0
-            if name == "ivf":
-                lists_s = build_s
-            elif preset.reads == "lists":
-                # Its lists are those of `ivf`; the rest is its codes.
-                codes_s, build_s = max(build_s - lists_s, 0.0), min(build_s, lists_s)
+            built[name] = time.perf_counter() - began
+            # The lists are those of `ivf`, which is timed before the others; the rest is learning codes.
+            lists_s = built["ivf"] if preset.reads == "lists" else built[name]
             questions, k = vectors[:_QUESTIONS], min(_TOP_K, n)
-            found_s, refined_s = (_searched(shards, index, questions, k, refine) for refine in (1, preset.refine))
-            yield name, Speed(n, build_s, found_s, codes_s, max(refined_s - found_s, 0.0) if preset.refine > 1 else 0.0)
+            _searched(shards, index, questions, k, preset.refine)  # the first one pays for pages and threads
+            found_s = _searched(shards, index, questions, k, 1)
+            refined_s = _searched(shards, index, questions, k, preset.refine) if preset.refine > 1 else found_s
+            yield (
+                name,
+                Speed(n, min(built[name], lists_s), found_s, max(built[name] - lists_s, 0.0), max(refined_s - found_s, 0.0)),
+            )
 
 
 def _built(folder: Path, shards: Vectors, factory: str) -> Any:

@@ -44,9 +44,10 @@ _CAUSES = (
         "the model cannot be loaded: see --model",
     ),
 )
-_EXAMPLE = re.compile(rb"training example:\n(?:chosen_)?input_ids:\n\[([\d, ]+)\]\n")
+# Ray puts the name of the worker in front of each line.
+_EXAMPLE = re.compile(rb"training example:\n[^\n]*?(?:chosen_)?input_ids:\n[^\n]*?\[(\d+(?:, \d+)*)\]\n")
 Progress = Callable[[int, int, str], None]
-Check = Callable[[list[int]], None]
+Check = Callable[[list[int] | None], None]
 
 
 def find_cli(trainer: str) -> str:
@@ -134,8 +135,8 @@ def run(
         folder: Output folder, whose `trainer_log.jsonl` is followed.
         env: Process environment.
         progress: Called with (step, number of steps, note) as steps end.
-        check: Called once, before the first step, with the token ids of the first example (of a pair, its chosen side). What it
-            raises ends the process.
+        check: Called once, with the token ids of the first example (of a pair, its chosen side), before the first step; with None
+            if the first step has come and no example was shown. What it raises ends the process.
 
     Raises:
         EngineError: The process failed; the message holds its cause and the path of the log.
@@ -152,7 +153,7 @@ def run(
         try:
             while process.poll() is None:
                 time.sleep(_POLL_S)
-                if check and (ids := _first_example(log, start)):
+                if check and ((ids := _first_example(log, start)) or len(_records(steps)) > n_earlier):
                     check(ids)
                     check = None
                 _follow(steps, progress)

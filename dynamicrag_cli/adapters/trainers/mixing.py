@@ -56,11 +56,11 @@ def read_mixes(mixes: Sequence[Mix], n_own: int, seed: int) -> list[ChatExample]
         UsageError: The shares leave nothing for the run's own examples.
     """
     shares = sum(mix.share or 0 for mix in mixes)
-    if shares >= 1:
+    if shares > 1 - 1e-9:
         raise UsageError(f"--mix: the shares add up to {shares:g}, which leaves nothing for the examples of --data")
     files = [
-        [_example(row, f"{mix.path.stem}-{number}", mix.path) for number, row in enumerate(_rows(mix.path), start=1)]
-        for mix in mixes
+        [_example(row, f"{mix.path.stem}-{place}-{number}", mix.path) for number, row in enumerate(_rows(mix.path), start=1)]
+        for place, mix in enumerate(mixes, start=1)
     ]
     n_whole = n_own + sum(len(examples) for mix, examples in zip(mixes, files, strict=True) if mix.share is None)
     n_all = n_whole / (1 - shares)

@@ -147,6 +147,13 @@ def test_a_reply_that_a_filter_withheld_is_no_empty_answer(engine: OpenAiEngine,
     assert (completion.finish_reason, "content filter" in completion.error) == ("error", True)
 
 
+def test_a_reply_that_ended_within_its_reasoning_is_no_empty_answer(engine: OpenAiEngine, loopback) -> None:
+    """A server that parses reasoning gives no content then."""
+    loopback.answers = [texts("", finish="length")]
+    (completion,) = engine.chat(ONE, SamplingOptions())[0]
+    assert (completion.finish_reason, "within the model's reasoning" in completion.error) == ("error", True)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 429])
 def test_what_is_not_about_the_request_ends_the_command(engine: OpenAiEngine, loopback, status: int) -> None:
     loopback.answers = [error(status, "not for you")]

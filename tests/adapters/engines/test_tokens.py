@@ -66,6 +66,13 @@ def test_a_model_that_can_reason_is_asked_not_to(tiny_lm: Path) -> None:
     assert tokenizer.decode(prompt).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
 
 
+def test_a_model_that_always_reasons_is_refused(tiny_lm: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_lm)
+    tokenizer.chat_template += "{% if add_generation_prompt %}{{ '<think>\\n' }}{% endif %}"
+    with pytest.raises(InputError, match="makes every reply begin with reasoning"):
+        ChatEncoder(tokenizer)([Chat("Be brief.", "Why?")])
+
+
 def test_a_reply_ends_as_the_chat_template_ends_it(tiny_lm: Path) -> None:
     tokenizer = ChatTokenizer(str(tiny_lm))
     assert tokenizer.text(tokenizer.reply("[2], [1]")).endswith("[1]<|im_end|>\n")

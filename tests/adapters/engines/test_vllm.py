@@ -155,6 +155,9 @@ def test_the_probabilities_of_stopping_are_told_with_a_constrained_reply(engine,
     assert all(0 < chance < 1 for chance in told.stop_probs)
     assert made._params(held, SamplingOptions()).logprob_token_ids == list(made._vocabulary.deciding)
     assert made._params(REQUESTS[2], SamplingOptions()).logprob_token_ids is None
+    vars(made).pop("_deciding")
+    monkeypatch.setattr(sys.modules["dynamicrag_cli.adapters.engines.vllm"], "_MOST_TOLD", 1)
+    assert made.chat([held], SamplingOptions())[0][0].stop_probs is None
 
 
 def test_a_seed_depends_on_run_seed_and_key_alone(engine) -> None:

@@ -41,6 +41,23 @@ def test_a_line_in_the_midst_of_being_written_is_passed_over(tmp_path: Path) -> 
     assert run(tmp_path, "pass")[-1] == (1, 2, "loss 3.000")
 
 
+@pytest.mark.parametrize(("line", "seen"), [('{"current_steps": 1, "total_steps": 2}', [None]), ("", [])])
+def test_a_trainer_that_shows_no_example_is_not_checked_for_one_for_ever(tmp_path: Path, line: str, seen: list) -> None:
+    told: list = []
+    body = f"(folder / 'trainer_log.jsonl').write_text({line!r} + '\\n')\nimport time; time.sleep(1)"
+    llamafactory.run(program(tmp_path, body), ["train", str(tmp_path)], tmp_path, {}, lambda *_: None, told.append)
+    assert told == seen
+
+
+def test_ray_puts_a_name_in_front_of_each_line(tmp_path: Path) -> None:
+    told: list = []
+    name = "\x1b[36m(Worker pid=12)\x1b[0m "
+    shown = f"{name}training example:\n{name}input_ids:\n{name}[1, 22, 3]\n"
+    body = f"print({shown!r}, flush=True)\nimport time; time.sleep(1)"
+    llamafactory.run(program(tmp_path, body), ["train", str(tmp_path)], tmp_path, {}, lambda *_: None, told.append)
+    assert told == [[1, 22, 3]]
+
+
 @pytest.mark.parametrize("side", ["", "chosen_"])
 def test_the_first_example_is_checked_once_and_ends_the_trainer_if_it_is_wrong(tmp_path: Path, side: str) -> None:
     seen: list[list[int]] = []

@@ -53,8 +53,10 @@ def test_shares_are_of_all_examples_together(tmp_path: Path) -> None:
     mixed = read_mixes([Mix(one, 0.2), Mix(two, 0.3), Mix(whole, None)], 20, 0)
     counts = Counter(example.id.split("-")[0] for example in mixed)
     assert counts == {"one": 48, "two": 72, "whole": 100}  # beside 20 of the run: 240 in all
-    with pytest.raises(UsageError, match=r"add up to 1\.1"):
-        read_mixes([Mix(one, 0.6), Mix(two, 0.5)], 20, 0)
+    for parts in ((0.6, 0.5), (0.7, 0.2, 0.1)):
+        with pytest.raises(UsageError, match="add up to 1"):
+            read_mixes([Mix(one, part) for part in parts], 20, 0)
+    assert len({example.id for example in read_mixes([Mix(whole, None), Mix(whole, None)], 20, 0)}) == 200
 
 
 def test_what_is_typed(tmp_path: Path) -> None:
@@ -74,12 +76,12 @@ def test_what_is_typed(tmp_path: Path) -> None:
     [
         ("{", "not a JSON list"),
         ("7", "not a JSON list"),
-        ('[{"instruction": "x"}]', "row a-1: neither instruction"),
-        ('[{"question": "x"}]', "row a-1: neither instruction"),
-        ('[{"instruction": "x", "output": 3}]', "row a-1: neither instruction"),
-        ('[{"instruction": 3, "output": "x"}]', "row a-1: neither instruction"),
-        ('["words"]', "row a-1: neither instruction"),
-        ('[{"instruction": "x", "output": "y", "history": [["a", "b"]]}]', "row a-1: has a history"),
+        ('[{"instruction": "x"}]', "row a-1-1: neither instruction"),
+        ('[{"question": "x"}]', "row a-1-1: neither instruction"),
+        ('[{"instruction": "x", "output": 3}]', "row a-1-1: neither instruction"),
+        ('[{"instruction": 3, "output": "x"}]', "row a-1-1: neither instruction"),
+        ('["words"]', "row a-1-1: neither instruction"),
+        ('[{"instruction": "x", "output": "y", "history": [["a", "b"]]}]', "row a-1-1: has a history"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, text: str, words: str) -> None:
