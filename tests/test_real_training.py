@@ -88,6 +88,5 @@ def test_a_template_of_another_model_is_refused_before_the_first_step(data: Path
     done = subprocess.run(typed, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 2, done.stderr[-2000:]
     assert "--template llama3 writes prompts otherwise than the chat template of" in done.stderr
-    assert "<|start_header_id|>" in done.stderr
-    assert "<|im_start|>" in done.stderr
+    assert "from token 1 on '<|start_header_id|>system" in done.stderr
     assert not list((data.parent / "model.partial").rglob("trainer_log.jsonl"))
