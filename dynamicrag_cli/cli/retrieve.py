@@ -63,7 +63,8 @@ def retrieve(
     concurrency: opt.Concurrency = 16,
     timeout_s: opt.TimeoutS = 120.0,
     gpus: opt.Gpus = 1,
-    chunk: opt.Chunk = 256,
+    # Questions of like length are encoded together, and a flat index is read once for all of a chunk.
+    chunk: opt.Chunk = 1024,
     max_reject_rate: opt.MaxRejectRate = 0.01,
     cache: opt.Cache = None,
     runner: opt.RunnerName = "local",

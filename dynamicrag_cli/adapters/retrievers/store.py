@@ -47,10 +47,10 @@ class PassageStore:
             if reader.schema != _SCHEMA:
                 raise ValueError(f"its columns are {reader.schema.names}")
             self._n_batches = reader.num_record_batches
-            # A batch is a view of the file; what is kept of it is where its columns begin.
-            self._batch = lru_cache(maxsize=256)(reader.get_batch)
+            # The columns of a batch are views of the file; what is kept of them is where they begin.
+            self._columns = lru_cache(maxsize=256)(lambda batch: reader.get_batch(batch).columns)
             last = self._n_batches - 1
-            self._length = last * ROWS + self._batch(last).num_rows if self._n_batches else 0
+            self._length = last * ROWS + len(self._columns(last)[0]) if self._n_batches else 0
         except (OSError, ValueError) as error:
             raise InputError(f"{folder}: the passage store is missing or damaged ({error}); build the index again") from error
 
@@ -62,11 +62,11 @@ class PassageStore:
         return [self._passage(*divmod(row, ROWS)) for row in rows]
 
     def _passage(self, batch: int, place: int) -> Passage:
-        return _passage(*(column[place].as_py() for column in self._batch(batch).columns))
+        return _passage(*(column[place].as_py() for column in self._columns(batch)))
 
     def __iter__(self) -> Iterator[Passage]:
         for number in range(self._n_batches):
-            yield from map(_passage, *(column.to_pylist() for column in self._batch(number).columns))
+            yield from map(_passage, *(column.to_pylist() for column in self._columns(number)))
 
 
 def _passage(name: str, title: str, text: str, meta: str | None) -> Passage:
