@@ -26,7 +26,8 @@ class Preset:
         row_bytes: Bytes of a vector of d dimensions in it.
         reads: What a question is compared with: `all` vectors, those of some `lists`, or a path through a `graph`.
         refine: How many times as many passages as asked for are found and then scored exactly from the shards; 1: none.
-        recall: recall@10 to expect with the default settings, as `python -m benchmarks.retrieval` measured it; None: not yet.
+        recall: recall@10 of real questions to expect with the default settings, as measured with a million vectors of 384
+            dimensions (docs/performance.md); None: not yet.
     """
 
     summary: str
@@ -75,10 +76,12 @@ def training_rows(n: int) -> int:
 PRESETS: dict[str, Preset] = {
     "flat": Preset("exact, float32", "Flat", lambda d: 4 * d, "all", recall=1.0),
     "fp16": Preset("exact, float16", "SQfp16", lambda d: 2 * d, "all", recall=1.0),
-    "sq8": Preset("every vector, a byte a dimension", "SQ8", lambda d: d, "all", refine=2),
-    "ivf": Preset("inverted lists of float16", "IVF{lists},SQfp16", lambda d: 2 * d + 8, "lists"),
-    "ivfpq": Preset("inverted lists, 2 bits a dimension", "IVF{lists},PQ{codes}x4fs", lambda d: d // 4 + 8, "lists", refine=4),
-    "hnsw": Preset("a graph over float16", f"HNSW{_LINKS}_SQfp16", lambda d: 2 * d + 8 * _LINKS + 16, "graph"),
+    "sq8": Preset("every vector, a byte a dimension", "SQ8", lambda d: d, "all", refine=2, recall=1.0),
+    "ivf": Preset("inverted lists of float16", "IVF{lists},SQfp16", lambda d: 2 * d + 8, "lists", recall=0.95),
+    "ivfpq": Preset(
+        "inverted lists, 2 bits a dimension", "IVF{lists},PQ{codes}x4fs", lambda d: d // 4 + 8, "lists", refine=4, recall=0.95
+    ),
+    "hnsw": Preset("a graph over float16", f"HNSW{_LINKS}_SQfp16", lambda d: 2 * d + 8 * _LINKS + 16, "graph", recall=0.85),
     "scan": Preset("no index: the shards are read one after the other", "", lambda _: 0, "all", recall=1.0),
 }
 
