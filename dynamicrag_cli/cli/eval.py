@@ -119,7 +119,8 @@ def eval_command(
 
     Example: drag eval candidates.jsonl --gold questions.jsonl --match id --match title --match answer
     """
-    sources = sources_of([*predictions, *([baseline] if baseline else [])])
+    # The baseline may stand among the files (predictions/*.jsonl).
+    sources = sources_of([*(text for text in predictions if text != baseline), *([baseline] if baseline else [])])
     read = [gold, *(path for source in sources for path in source.paths)]
     check_output(output, read)
     check_output(scores, [*read, output])

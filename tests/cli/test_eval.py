@@ -146,6 +146,8 @@ def test_a_baseline_is_compared_question_by_question(drag, gold: Path, tmp_path:
     assert [system["system"] for system in made["systems"]] == ["right", "few"]
     (found,) = made["comparisons"]
     assert (found["system"], found["baseline"], found["questions"], found["left_out"]) == ("right", "few", 10, 0)
+    among = drag("eval", few, right, "--baseline", few, "--gold", gold)
+    assert (among.code, report(among)) == (0, report(done))
     assert found["scores"]["em"]["mean"] == 0.8
     assert found["scores"]["em"]["p_value"] == pytest.approx(2 * 0.5**8)
     assert (found["scores"]["em"]["better"], found["scores"]["em"]["worse"]) == (8, 0)
