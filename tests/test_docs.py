@@ -49,5 +49,5 @@ def test_a_call_of_drag_names_what_there_is(page: str, call: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
 def test_a_call_of_make_names_targets(page: Path) -> None:
-    words = {word for call in lines_of(page, "make") for word in call.split()[1:] if re.fullmatch(r"[a-z][a-z-]*", word)}
+    words = {word for call in lines_of(page, "make") for word in shlex.split(call)[1:] if re.fullmatch(r"[a-z][a-z-]*", word)}
     assert words <= TARGETS
