@@ -75,7 +75,8 @@ def chat_tokenizer(model: str) -> Tokens:
 def prompt_check(model: str, template: str, file: Path, kind: type[ChatExample | PreferencePair]) -> Check:
     """Whether the trainer writes a file's first example as inference does: by the model's own chat template.
 
-    What it gives back takes the token ids of that example, and raises UsageError if they are another prompt or reply.
+    What it gives back takes the token ids of that example, and raises UsageError if they are another prompt or reply,
+    InputError if there is no such example.
     """
 
     def check(ids: list[int] | None) -> None:
@@ -84,7 +85,7 @@ def prompt_check(model: str, template: str, file: Path, kind: type[ChatExample |
             return
         example = next(iter(Reader(str(file), kind)))
         if isinstance(example, Reject):
-            return
+            raise InputError(f"{file}, line {example.line}: {example.reason}")
         tokenizer = chat_tokenizer(model)
         reply = tokenizer.reply(example.assistant if isinstance(example, ChatExample) else example.chosen)
         wanted = [*tokenizer.prompt(Chat(example.system, example.user)), *reply]
