@@ -53,26 +53,40 @@ def bm25(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# A plain BM25 of another program with the same k1 and b: recall at 5, 20 and 100, and answers in the first 20. The small sets are
-# left out, where one question is worth more than the tolerance.
+# A plain BM25 of another program with the same k1 and b: recall at 5, 20 and 100, and answers in the first 20.
 @pytest.mark.parametrize(
     ("name", "recalls", "answers"),
     [
         ("nq", (0.691, 0.845, 0.920), 0.877),
         ("hotpotqa", (0.727, 0.880, 0.942), 0.770),
         ("2wikimultihopqa", (0.655, 0.727, 0.765), 0.688),
+        ("triviaqa", (), 0.755),
+        ("fever", (0.892, 0.940, 0.967), None),
+        ("asqa", (0.347, 0.580, 0.727), 0.715),
+        ("musique", (0.495, 0.592, 0.704), 0.420),
         ("squad", (0.898, 0.946, 0.977), 0.952),
     ],
 )
 def test_bm25_finds_what_another_program_finds(
-    drag, bm25: Path, tmp_path: Path, name: str, recalls: tuple[float, ...], answers: float
+    drag, bm25: Path, tmp_path: Path, name: str, recalls: tuple[float, ...], answers: float | None
 ) -> None:
     pytest.importorskip("ir_measures")
-    gold, found = DATA / f"questions/{name}.jsonl.gz", tmp_path / "found.jsonl"
+    gold, found = tmp_path / "gold.jsonl", tmp_path / "found.jsonl"
+    with gzip.open(DATA / f"questions/{name}.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    # One question has "no" among the names of a country; the other program takes it for a yes/no question and leaves it out.
+    kept = [row for row in rows if not (name == "musique" and "no" in row["answers"])]
+    assert len(rows) - len(kept) == (name == "musique")
+    gold.write_text("".join(json.dumps(row) + "\n" for row in kept))
     assert drag("retrieve", gold, "-o", found, "--index", bm25, "--top-k", 100).code == 0
     at = [word for k in (5, 20, 100) for word in ("--at", k)]
-    done = drag("eval", found, "--gold", gold, "--match", "id", "--match", "answer", *at, "-o", tmp_path / "report.json")
+    match = [word for kind, wanted in (("id", recalls), ("answer", answers)) if wanted for word in ("--match", kind)]
+    done = drag("eval", found, "--gold", gold, *match, *at, "-o", tmp_path / "report.json")
     assert done.code == 0, done.err
     scores = means(tmp_path / "report.json")
-    assert [scores["found (id)"][f"recall@{k}"] for k in (5, 20, 100)] == pytest.approx(recalls, abs=0.01)
-    assert scores["found (answer)"]["recall@20"] == pytest.approx(answers, abs=0.01)
+    # A file that is scored in one way alone has its own name.
+    by_id, by_answer = (scores.get(f"found ({kind})") or scores["found"] for kind in ("id", "answer"))
+    if recalls:
+        assert [by_id[f"recall@{k}"] for k in (5, 20, 100)] == pytest.approx(recalls, abs=0.01)
+    if answers is not None:
+        assert by_answer["recall@20"] == pytest.approx(answers, abs=0.01)

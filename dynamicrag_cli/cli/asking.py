@@ -28,7 +28,14 @@ class Process(Protocol):
 
 
 def answer_one(
-    text: str, dataset: str, indexes: list[Path], top_k: int, prepare: Callable[[], Process], *, as_json: bool
+    text: str,
+    dataset: str,
+    indexes: list[Path],
+    encoders: list[str],
+    top_k: int,
+    prepare: Callable[[], Process],
+    *,
+    as_json: bool,
 ) -> None:
     """Retrieve, choose and answer.
 
@@ -44,7 +51,7 @@ def answer_one(
     if not text.strip():
         raise UsageError("the question is empty")
     asked = Question(id="question", question=text, answers=[], dataset=dataset)
-    (record,) = retrieve.retrieve([asked], [open_index(folder) for folder in indexes], top_k)
+    (record,) = retrieve.retrieve([asked], [open_index(folder, encoders=encoders) for folder in indexes], top_k)
     person = _Person(hears=sys.stdout.isatty())
     try:
         (outcome,) = prepare()([record], None if as_json else person)

@@ -220,7 +220,7 @@ def _unfinished(building: Path, wanted: dict[str, Any], *, fresh: bool) -> dict[
 
 
 def open_index(folder: Path, device: str | None = None, batch_size: int = 32, **search: object) -> Any:
-    """Open an index folder for searching; `search` are `nprobe`, `efSearch`, `refine`, `scan`, which None leaves as recorded.
+    """Open an index folder for searching; `search` (encoders, nprobe, efSearch, refine, scan) is stronger than what is recorded.
 
     Raises:
         InputError: It is no finished index, or a file of it is not the one that was built.

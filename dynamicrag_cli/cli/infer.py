@@ -93,6 +93,7 @@ def infer(
     revision: opt.Revision = None,
     trust_remote_code: opt.TrustRemoteCode = False,
     device: opt.Device = None,
+    encoder: opt.Encoder = None,
     batch_tokens: opt.BatchTokens = 16384,
     concurrency: opt.Concurrency = 16,
     timeout_s: opt.TimeoutS = 120.0,
@@ -140,7 +141,7 @@ def infer(
     if question is not None and (source is not None or output != "-"):
         raise UsageError("--question answers one question on stdout; leave IN and -o away")
     if question is not None:
-        answer_one(question, dataset, index or [], top_k, prepare, as_json=as_json)
+        answer_one(question, dataset, index or [], encoder or [], top_k, prepare, as_json=as_json)
         return
     if source is None:
         raise UsageError("give IN, a file of candidates, or --question TEXT --index DIR")

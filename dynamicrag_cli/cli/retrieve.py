@@ -58,6 +58,7 @@ def retrieve(
     limit: opt.Limit = None,
     shard: opt.Shard = None,
     device: opt.Device = None,
+    encoder: opt.Encoder = None,
     batch_size: opt.BatchSize = 32,
     batch_tokens: opt.BatchTokens = 16384,
     concurrency: opt.Concurrency = 16,
@@ -91,7 +92,14 @@ def retrieve(
     together = _together(ctx) if divided else None
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
-        search = {"nprobe": nprobe, "efSearch": ef_search, "refine": refine, "scan": scan, "together": together}
+        search = {
+            "nprobe": nprobe,
+            "efSearch": ef_search,
+            "refine": refine,
+            "scan": scan,
+            "together": together,
+            "encoders": encoder,
+        }
         indexes = [open_index(folder, device, batch_size, **search) for folder in index]
         for folder, opened in zip(index, indexes, strict=True):
             if hasattr(opened, "summary"):

@@ -1,8 +1,10 @@
 """Relevance without a model: from gold passage ids or from answer strings."""
 
+import functools
+import unicodedata
 from collections.abc import Callable, Sequence
 
-from dynamicrag_cli.core.metrics import holds_answer, normalize
+from dynamicrag_cli.core.metrics import normalize
 from dynamicrag_cli.core.records import Candidate, Question, RetrievedQuestion
 from dynamicrag_cli.core.tasks import task_of
 
@@ -27,8 +29,33 @@ def references(question: Question) -> list[str]:
 
 
 def has_answer(doc: Candidate, answers: list[str]) -> bool:
-    """Whether title or text hold one of the answers as a token sequence."""
-    return any(holds_answer(f"{doc.title} {doc.text}", answer) for answer in answers)
+    """Whether title and text hold one of the answers as a sequence of whole tokens; an empty answer is held by none.
+
+    Tokens are those of DPR's `has_answer` (Karpukhin et al. 2020): runs of letters, digits and their marks, in lower case. DPR
+    compares the punctuation between them as well; here it only separates: "north-western" is "north western".
+    """
+    text = f" {_tokens(f'{doc.title} {doc.text}')} "
+    return any(f" {tokens} " in text for tokens in map(_answer_tokens, answers) if tokens)
+
+
+class _Separators(dict[int, str]):
+    """For `str.translate`: a letter, digit or mark is itself, everything else is a space; filled as characters are met."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        self[code] = kept = character if unicodedata.category(character)[0] in "LNM" else " "
+        return kept
+
+
+_SEPARATORS = _Separators()
+
+
+def _tokens(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).lower().translate(_SEPARATORS).split())
+
+
+# The same answers are looked for in all candidates of a question.
+_answer_tokens = functools.lru_cache(2**12)(_tokens)
 
 
 def may_hold_evidence(question: Question, docs: Sequence[Candidate]) -> bool:

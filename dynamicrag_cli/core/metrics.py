@@ -79,21 +79,8 @@ def _bag_f1(said: str, wanted: str) -> float:
 
 def contains(prediction: str, answers: Sequence[str]) -> float:
     """1 if a normalised gold answer occurs as a token sequence in the normalised prediction."""
-    return float(_holds(prediction, answers))
-
-
-def holds_answer(text: str, answer: str) -> bool:
-    """Whether the normalised answer occurs in the normalised text as whole tokens; an empty answer never does."""
-    return _holds(text, [answer])
-
-
-def _holds(text: str, answers: Sequence[str]) -> bool:
-    whole = f" {normalize(text)} "
-    for answer in answers:
-        needle = normalize(answer)
-        if needle and f" {needle} " in whole:
-            return True
-    return False
+    whole = f" {normalize(prediction)} "
+    return float(any(f" {needle} " in whole for needle in map(normalize, answers) if needle))
 
 
 def parse_label(prediction: str, labels: Mapping[str, tuple[str, ...]]) -> str | None:

@@ -96,6 +96,28 @@ def test_no_index_at_all(drag, tmp_path: Path) -> None:
     assert (done.code, "not an index" in done.err) == (4, True)
 
 
+def test_an_encoder_that_was_moved_is_found_where_the_user_says(drag, tiny_encoder: Path, tmp_path: Path) -> None:
+    corpus = write(tmp_path / "corpus.jsonl", [{"id": n, "title": n, "text": f"passage {n}"} for n in ("one", "two", "three")])
+    here, there, index = tmp_path / "here", tmp_path / "there", tmp_path / "index"
+    shutil.copytree(tiny_encoder, here)
+    assert drag("index", corpus, "-o", index, "--retriever", "dense", "--model", here).code == 0
+    call = ("retrieve", QUESTIONS, "--limit", 3, "--index", index, "-o")
+    assert drag(*call, tmp_path / "before.jsonl").code == 0
+    here.rename(there)
+    lost = drag(*call, tmp_path / "lost.jsonl")
+    assert (lost.code, "say where it lies with --encoder" in lost.err) == (4, True)
+    moved = drag(*call, tmp_path / "after.jsonl", "--encoder", there)
+    assert moved.code == 0, moved.err
+    assert (tmp_path / "after.jsonl").read_bytes() == (tmp_path / "before.jsonl").read_bytes()
+    # The same encoder is the same work, wherever it lies.
+    there.rename(here)
+    assert "up to date" in drag(*call, tmp_path / "after.jsonl").err
+    asked = ("infer", "--question", "two", "--index", index, "--engine", "fake", "--model", script(tmp_path / "fake.json"))
+    here.rename(there)
+    assert "--encoder" in drag(*asked).err
+    assert drag(*asked, "--encoder", there).code == 0
+
+
 def test_a_dense_index_says_what_it_is_and_scanning_its_vectors_gives_the_same(drag, toy_dense: Path, tmp_path: Path) -> None:
     call = ("retrieve", QUESTIONS, "--limit", 5, "--top-k", 4, "--index", toy_dense)
     done = drag(*call, "-o", tmp_path / "flat.jsonl")

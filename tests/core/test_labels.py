@@ -1,6 +1,6 @@
 import pytest
 
-from dynamicrag_cli.core.labels import LABELLERS, answer_match_relevance, gold_relevance
+from dynamicrag_cli.core.labels import LABELLERS, answer_match_relevance, gold_relevance, has_answer
 from tests.builders import doc, retrieved
 
 
@@ -21,7 +21,31 @@ def test_answer_match_looks_at_title_and_text():
         doc("c", "Black forests"),
         doc("d", "Brigach"),
     ]
-    assert answer_match_relevance(retrieved(docs=candidates, answers=["black forest", "the Brigach"])) == [1.0, 1.0, 0.0, 1.0]
+    assert answer_match_relevance(retrieved(docs=candidates, answers=["black forest", "the Brigach"])) == [1.0, 1.0, 0.0, 0.0]
+    assert answer_match_relevance(retrieved(docs=candidates, answers=["Brigach"])) == [0.0, 0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "held"),
+    [
+        ("the north-western coast", "north - western coast", True),
+        ("the north-western coast", "northwestern coast", False),
+        ("in office 1914–1918, then", "1918", True),
+        ("3.5 million people", "35 million", False),
+        ("Washington, D.C., is", "washington d c", True),
+        ("The Guess Who recorded it", "The Who", False),
+        ("Bertrand Traore\u0301 scored", "Traor\u00e9", True),
+        ("Bertrand Traore\u0301 scored", "Traore", False),
+        # A vowel sign is a mark and belongs to its letter.
+        ("\u0926\u093f\u0932\u094d\u0932\u0940", "\u0926", False),
+        ("Rome", "It is Rome", False),
+        ("Forest Black", "Black Forest", False),
+        ("anything", "", False),
+        ("?!", "!", False),
+    ],
+)
+def test_answers_are_matched_by_whole_tokens(text: str, answer: str, held: bool) -> None:
+    assert has_answer(doc("a", text), [answer]) is held
 
 
 def test_answer_match_needs_answers():

@@ -43,14 +43,25 @@ class DenseIndex:
         self.refine = int(settings.get("refine") or settings["search"]["refine"])
         self.index = self._open()
         self.exact = self._divided(settings["together"]) if settings.get("together") else partial(ann.exact, self.vectors)
-        if identity(settings["model"]) != settings["model_content"]:
-            raise InputError(f"{folder}: {settings['model']} is not the encoder that it was built with; build the index again")
+        model = self._model()
         self.encoding = Encoding(**settings["encoding"])
-        self.encoder = load_encoder(settings["model"], settings.get("device"), self.encoding.pooling)
+        self.encoder = load_encoder(model, settings.get("device"), self.encoding.pooling)
         width = self.encoder.get_embedding_dimension()
         if width != self.vectors.dimension:
-            raise InputError(f"{folder}: built with {self.vectors.dimension} dimensions, but {settings['model']} gives {width}")
+            raise InputError(f"{folder}: built with {self.vectors.dimension} dimensions, but {model} gives {width}")
         self.batch_size = int(settings.get("batch_size") or _BATCH)
+
+    def _model(self) -> str:
+        """Where the encoder lies: the first of the given places and the recorded one that holds what the index was built with."""
+        places = [*(self.settings.get("encoders") or []), self.settings["model"]]
+        for place in places:
+            if identity(place) == self.settings["model_content"]:
+                return str(place)
+        there = ", ".join(f"{place} {'is another' if Path(place).exists() else 'is not there'}" for place in places)
+        raise InputError(
+            f"{self.folder}: the encoder that it was built with was not found ({there}); say where it lies with --encoder MODEL, "
+            "or build the index again"
+        )
 
     def _open(self) -> Any | None:
         """The FAISS index, or None where the shards are to be read instead."""

@@ -104,11 +104,17 @@ def test_an_index_of_another_encoder_is_refused(built, tmp_path: Path, tiny_enco
     folder, settings = built
     other = tmp_path / "other"
     shutil.copytree(tiny_encoder, other)
-    opened(folder, settings | {"model": str(other)})  # The same content at another place is the same encoder.
+    # The same content at another place is the same encoder.
+    opened(folder, settings | {"model": str(other)})
+    opened(folder, settings | {"model": "gone", "encoders": [str(other)]})
+    with pytest.raises(InputError, match=r"not found \(gone is not there\); say where it lies with --encoder"):
+        opened(folder, settings | {"model": "gone"})
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"layer_norm_eps": 0.1}))
-    with pytest.raises(InputError, match="other is not the encoder that it was built with"):
+    with pytest.raises(InputError, match=r"not found \(.*other is another\)"):
         opened(folder, settings | {"model": str(other)})
+    # Of several indexes each takes the encoder that it was built with.
+    opened(folder, settings | {"encoders": [str(other)]})
 
 
 def test_an_index_of_an_earlier_version_is_refused(built) -> None:
