@@ -2,14 +2,12 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.panel import Panel
 from rich.text import Text
 
 from dynamicrag_cli.cli.console import err, json_text, one_line, printable, say, write_stdout
-from dynamicrag_cli.cli.index import open_index
 from dynamicrag_cli.cli.views import stop_story
 from dynamicrag_cli.core.errors import EngineError, UsageError
 from dynamicrag_cli.core.identifiers import STATUSES, WELL_FORMED
@@ -30,14 +28,13 @@ class Process(Protocol):
 def answer_one(
     text: str,
     dataset: str,
-    indexes: list[Path],
-    encoders: list[str],
+    indexes: Callable[[], list[Any]] | None,
     top_k: int,
     prepare: Callable[[], Process],
     *,
     as_json: bool,
 ) -> None:
-    """Retrieve, choose and answer.
+    """Retrieve, choose and answer; `indexes` opens what is to be searched.
 
     A person sees the chosen passages on stderr as soon as they are chosen, and on a terminal the answer while it is written,
     where the engine can tell it (`hf`). With `as_json` the prediction is one document on stdout.
@@ -46,12 +43,12 @@ def answer_one(
         UsageError: There is no index or no question.
         EngineError: The engine failed, or the reply named nothing to answer from.
     """
-    if not indexes:
+    if indexes is None:
         raise UsageError("--question needs --index DIR, made by: drag index CORPUS -o DIR")
     if not text.strip():
         raise UsageError("the question is empty")
     asked = Question(id="question", question=text, answers=[], dataset=dataset)
-    (record,) = retrieve.retrieve([asked], [open_index(folder, encoders=encoders) for folder in indexes], top_k)
+    (record,) = retrieve.retrieve([asked], indexes(), top_k)
     person = _Person(hears=sys.stdout.isatty())
     try:
         (outcome,) = prepare()([record], None if as_json else person)

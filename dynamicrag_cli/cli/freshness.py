@@ -13,7 +13,7 @@ from dynamicrag_cli.core.records import SCHEMA_VERSION
 
 # Options whose value is a model, an index or another path: their content counts, not their name.
 _CONTENT = (
-    *("model", "reader", "tokenizer", "index", "judge", "encoder"),
+    *("model", "reader", "tokenizer", "index", "judge"),
     *("bertscore-model", "deepspeed", "selector-model", "against"),
 )
 

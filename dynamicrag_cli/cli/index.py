@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -219,11 +219,33 @@ def _unfinished(building: Path, wanted: dict[str, Any], *, fresh: bool) -> dict[
     return None
 
 
-def open_index(folder: Path, device: str | None = None, batch_size: int = 32, **search: object) -> Any:
-    """Open an index folder for searching; `search` (encoders, nprobe, efSearch, refine, scan) is stronger than what is recorded.
+def open_indexes(
+    folders: Iterable[Path], device: str | None = None, batch_size: int = 32, encoders: Sequence[str] = (), **search: object
+) -> list[Any]:
+    """Open indexes that are searched together.
 
     Raises:
-        InputError: It is no finished index, or a file of it is not the one that was built.
+        InputError: One is no finished index, a file of it is not the one that was built, or its encoder is not found.
+        UsageError: A folder in `encoders` is the encoder of none of them.
+    """
+    indexes = [open_index(folder, device, batch_size, encoders=encoders, **search) for folder in folders]
+    used = {getattr(index, "model", None) for index in indexes}
+    for encoder in encoders:
+        if encoder not in used:
+            raise UsageError(
+                f"--encoder {encoder}: no index here was built with it; an index keeps its encoder (drag index --model)"
+            )
+    return indexes
+
+
+def open_index(folder: Path, device: str | None = None, batch_size: int = 32, **search: object) -> Any:
+    """Open an index folder for searching.
+
+    `search` are `nprobe`, `efSearch`, `refine` and `scan`, which None leaves as recorded, and `encoders`, folders where the
+    encoder may lie.
+
+    Raises:
+        InputError: It is no finished index, a file of it is not the one that was built, or its encoder is not found.
     """
     manifest = read_manifest(folder) if folder.is_dir() else {}
     if manifest.get("kind") != "index":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.asking import Process, answer_one
 from dynamicrag_cli.cli.choices import check_choice, check_malformed, check_selector, choice_rules
+from dynamicrag_cli.cli.index import open_indexes
 from dynamicrag_cli.cli.models import Closing, engine_settings, open_pair, open_ranker, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.core.engine import SamplingOptions
@@ -141,8 +143,11 @@ def infer(
     if question is not None and (source is not None or output != "-"):
         raise UsageError("--question answers one question on stdout; leave IN and -o away")
     if question is not None:
-        answer_one(question, dataset, index or [], encoder or [], top_k, prepare, as_json=as_json)
+        indexes = partial(open_indexes, index, device, encoders=encoder or ()) if index else None
+        answer_one(question, dataset, indexes, top_k, prepare, as_json=as_json)
         return
+    if index or encoder:
+        raise UsageError("--index and --encoder are for --question TEXT; candidates of a file are found by: drag retrieve")
     if source is None:
         raise UsageError("give IN, a file of candidates, or --question TEXT --index DIR")
     stage = Stage(

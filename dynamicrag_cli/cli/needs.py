@@ -33,7 +33,7 @@ OUTPUTS = {
     "report.json": "eval",
 }
 _MODELS = ("model", "reader", "tokenizer", "judge", "bertscore-model", "selector-model")
-_PATHS = ("index", "data", "deepspeed", "templates", "embeddings", "against")
+_PATHS = ("index", "encoder", "data", "deepspeed", "templates", "embeddings", "against")
 _ALWAYS_LOCAL = ("tokenizer", "bertscore-model", "selector-model")
 _TRAIN_EXTRAS = {"deepspeed": "deepspeed", "quantization-bit": "bitsandbytes"}
 _BY_LLAMAFACTORY = (("train", "sft"), ("train", "dpo"))

@@ -111,12 +111,12 @@ EfSearch = Annotated[
     int | None,
     typer.Option(min=1, help="dense: candidates that an HNSW search keeps (default: recorded in the index)."),
 ]
-# It must be what the index was built with, so it changes no result.
+# It must be what an index was built with, so it changes no result.
 Encoder = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="MODEL",
-        help="dense: where the encoder lies now, if not where it lay when the index was built; repeat it for several.",
+        metavar="DIR",
+        help="dense: where a copy of the encoder lies, if not where it lay when the index was built; repeat it for several.",
         rich_help_panel=RUNNING,
     ),
 ]

@@ -11,7 +11,7 @@ from dynamicrag_cli.adapters.engines.cached import Tally
 from dynamicrag_cli.adapters.files.templates import prompts_hash
 from dynamicrag_cli.cli import options as opt
 from dynamicrag_cli.cli.console import say
-from dynamicrag_cli.cli.index import open_index
+from dynamicrag_cli.cli.index import open_indexes
 from dynamicrag_cli.cli.models import Closing, engine_settings, open_engine, prompts_for
 from dynamicrag_cli.cli.runner import Stage, run_stage
 from dynamicrag_cli.cli.workers import LOCAL, cluster
@@ -92,15 +92,8 @@ def retrieve(
     together = _together(ctx) if divided else None
 
     def prepare() -> Callable[[list[Any]], Sequence[Outcome]]:
-        search = {
-            "nprobe": nprobe,
-            "efSearch": ef_search,
-            "refine": refine,
-            "scan": scan,
-            "together": together,
-            "encoders": encoder,
-        }
-        indexes = [open_index(folder, device, batch_size, **search) for folder in index]
+        search = {"nprobe": nprobe, "efSearch": ef_search, "refine": refine, "scan": scan, "together": together}
+        indexes = open_indexes(index, device, batch_size, encoder or (), **search)
         for folder, opened in zip(index, indexes, strict=True):
             if hasattr(opened, "summary"):
                 say(f"{folder}: {opened.summary()}")

@@ -19,7 +19,7 @@ def short_answers(question: Question) -> list[str]:
         return []
     pairs = question.meta.get("qa_pairs") or []
     strings = question.answers if field == "answers" else [a for pair in pairs for a in pair.get("short_answers", [])]
-    return [answer for answer in strings if normalize(answer) and normalize(answer) not in _NO_SPAN]
+    return [answer for answer in strings if _answer_tokens(answer) and normalize(answer) not in _NO_SPAN]
 
 
 def references(question: Question) -> list[str]:

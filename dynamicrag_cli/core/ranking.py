@@ -2,7 +2,7 @@
 
 `id` compares passage ids with `gold_passage_ids`; `meta.grades`, where a question has them, say how much each is worth. `title`
 compares titles, so that any passage of the wanted page counts. `answer` takes every candidate that holds an answer string
-as wanted, as DPR does (Karpukhin et al. 2020), which says nothing about passages that retrieval missed.
+as wanted, as in DPR (Karpukhin et al. 2020), which says nothing about passages that retrieval missed.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -105,17 +105,22 @@ def test_an_encoder_that_was_moved_is_found_where_the_user_says(drag, tiny_encod
     assert drag(*call, tmp_path / "before.jsonl").code == 0
     here.rename(there)
     lost = drag(*call, tmp_path / "lost.jsonl")
-    assert (lost.code, "say where it lies with --encoder" in lost.err) == (4, True)
+    assert (lost.code, "say where a copy lies with --encoder" in lost.err) == (4, True)
     moved = drag(*call, tmp_path / "after.jsonl", "--encoder", there)
     assert moved.code == 0, moved.err
     assert (tmp_path / "after.jsonl").read_bytes() == (tmp_path / "before.jsonl").read_bytes()
     # The same encoder is the same work, wherever it lies.
     there.rename(here)
     assert "up to date" in drag(*call, tmp_path / "after.jsonl").err
+    stranger = drag(*call, tmp_path / "other.jsonl", "--encoder", tmp_path)
+    assert (stranger.code, f"--encoder {tmp_path}: no index here was built with it" in stranger.err) == (2, True)
     asked = ("infer", "--question", "two", "--index", index, "--engine", "fake", "--model", script(tmp_path / "fake.json"))
     here.rename(there)
-    assert "--encoder" in drag(*asked).err
+    lost = drag(*asked)
+    assert (lost.code, "say where a copy lies with --encoder" in lost.err) == (4, True)
     assert drag(*asked, "--encoder", there).code == 0
+    unread = drag("infer", tmp_path / "after.jsonl", "--engine", "fake", "--model", tmp_path / "fake.json", "--encoder", there)
+    assert (unread.code, "--index and --encoder are for --question" in unread.err) == (2, True)
 
 
 def test_a_dense_index_says_what_it_is_and_scanning_its_vectors_gives_the_same(drag, toy_dense: Path, tmp_path: Path) -> None:

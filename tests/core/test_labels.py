@@ -1,6 +1,6 @@
 import pytest
 
-from dynamicrag_cli.core.labels import LABELLERS, answer_match_relevance, gold_relevance, has_answer
+from dynamicrag_cli.core.labels import LABELLERS, answer_match_relevance, gold_relevance, has_answer, short_answers
 from tests.builders import doc, retrieved
 
 
@@ -40,12 +40,17 @@ def test_answer_match_looks_at_title_and_text():
         ("\u0926\u093f\u0932\u094d\u0932\u0940", "\u0926", False),
         ("Rome", "It is Rome", False),
         ("Forest Black", "Black Forest", False),
+        ("3.5 million people", "5 million", True),
         ("anything", "", False),
         ("?!", "!", False),
     ],
 )
 def test_answers_are_matched_by_whole_tokens(text: str, answer: str, held: bool) -> None:
     assert has_answer(doc("a", text), [answer]) is held
+
+
+def test_an_answer_without_a_letter_or_digit_is_in_no_passage_and_asked_of_none():
+    assert short_answers(retrieved("ab", answers=["∞", "no", "8"])) == ["8"]
 
 
 def test_answer_match_needs_answers():

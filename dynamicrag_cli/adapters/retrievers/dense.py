@@ -29,8 +29,11 @@ _BATCH = 32
 class DenseIndex:
     """An opened dense index.
 
+    Attributes:
+        model: The encoder: a folder, or a hub's id.
+
     Raises:
-        InputError: A file of it is missing or damaged, or it was built with another encoder.
+        InputError: A file of it is missing or damaged, or the encoder that it was built with is not found.
     """
 
     def __init__(self, folder: Path, store: PassageStore, settings: dict[str, Any]) -> None:
@@ -43,24 +46,33 @@ class DenseIndex:
         self.refine = int(settings.get("refine") or settings["search"]["refine"])
         self.index = self._open()
         self.exact = self._divided(settings["together"]) if settings.get("together") else partial(ann.exact, self.vectors)
-        model = self._model()
+        self.model = self._found()
         self.encoding = Encoding(**settings["encoding"])
-        self.encoder = load_encoder(model, settings.get("device"), self.encoding.pooling)
+        self.encoder = load_encoder(self.model, settings.get("device"), self.encoding.pooling)
         width = self.encoder.get_embedding_dimension()
         if width != self.vectors.dimension:
-            raise InputError(f"{folder}: built with {self.vectors.dimension} dimensions, but {model} gives {width}")
+            raise InputError(f"{folder}: built with {self.vectors.dimension} dimensions, but {self.model} gives {width}")
         self.batch_size = int(settings.get("batch_size") or _BATCH)
 
-    def _model(self) -> str:
-        """Where the encoder lies: the first of the given places and the recorded one that holds what the index was built with."""
-        places = [*(self.settings.get("encoders") or []), self.settings["model"]]
-        for place in places:
-            if identity(place) == self.settings["model_content"]:
-                return str(place)
-        there = ", ".join(f"{place} {'is another' if Path(place).exists() else 'is not there'}" for place in places)
+    def _found(self) -> str:
+        """Where the encoder lies: the first folder of `encoders` that holds what the index was built with, else where it lay.
+
+        A hub's model was recorded by its id; a folder is taken for it by the last part of the id.
+        """
+        model, content = self.settings["model"], self.settings["model_content"]
+        others = [str(folder) for folder in self.settings.get("encoders") or []]
+        for folder in others:
+            if identity(folder) == content:
+                return folder
+            if content == model and Path(folder).is_dir() and Path(folder).name == Path(model).name:
+                self.notes.append(f"encoded by {folder}, taken for {model} by its name")
+                return folder
+        if identity(model) == content:
+            return str(model)
+        there = ", ".join(f"{place} {'differs' if Path(place).exists() else 'is not there'}" for place in [*others, model])
         raise InputError(
-            f"{self.folder}: the encoder that it was built with was not found ({there}); say where it lies with --encoder MODEL, "
-            "or build the index again"
+            f"{self.folder}: the encoder that it was built with was not found ({there}); say where a copy lies with "
+            "--encoder DIR, or build the index again"
         )
 
     def _open(self) -> Any | None:

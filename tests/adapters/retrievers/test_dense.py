@@ -107,14 +107,26 @@ def test_an_index_of_another_encoder_is_refused(built, tmp_path: Path, tiny_enco
     # The same content at another place is the same encoder.
     opened(folder, settings | {"model": str(other)})
     opened(folder, settings | {"model": "gone", "encoders": [str(other)]})
-    with pytest.raises(InputError, match=r"not found \(gone is not there\); say where it lies with --encoder"):
+    with pytest.raises(InputError, match=r"not found \(gone is not there\); say where a copy lies with --encoder"):
         opened(folder, settings | {"model": "gone"})
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"layer_norm_eps": 0.1}))
-    with pytest.raises(InputError, match=r"not found \(.*other is another\)"):
+    with pytest.raises(InputError, match=r"not found \(.*other differs\)"):
         opened(folder, settings | {"model": str(other)})
     # Of several indexes each takes the encoder that it was built with.
-    opened(folder, settings | {"encoders": [str(other)]})
+    assert opened(folder, settings | {"encoders": [str(other)]}).model == str(tiny_encoder)
+
+
+def test_a_folder_is_taken_for_a_hub_s_model_by_its_name(built, tmp_path: Path, tiny_encoder: Path) -> None:
+    folder, settings = built
+    # A hub's model is recorded by its id, which says nothing of its content.
+    hub = settings | {"model": "owner/tiny", "model_content": "owner/tiny"}
+    copy, other = tmp_path / "tiny", tmp_path / "other"
+    for place in (copy, other):
+        shutil.copytree(tiny_encoder, place)
+    index = opened(folder, hub | {"encoders": [str(other), str(copy)]})
+    assert index.model == str(copy)
+    assert f"encoded by {copy}, taken for owner/tiny by its name" in index.summary()
 
 
 def test_an_index_of_an_earlier_version_is_refused(built) -> None:
