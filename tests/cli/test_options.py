@@ -41,7 +41,7 @@ def test_options_that_say_how_a_command_runs_are_not_in_its_fingerprint(name: st
     command = commands()[name]
     running = {param.name for param in command.params if getattr(param, "rich_help_panel", None) == options.RUNNING}
     assert running <= {
-        "chunk", "max_reject_rate", "fresh", "batch_size", "device", "batch_tokens", "gpus", "config", "variant", "as_json", "reuse", "max_bad_share", "max_malformed_rate",
+        "chunk", "max_reject_rate", "fresh", "batch_size", "device", "encoder", "batch_tokens", "gpus", "config", "variant", "as_json", "reuse", "max_bad_share", "max_malformed_rate",
         "save_steps", "trainer", "dry_run", "check_prompts", "cache", "nodes", "launcher", "runner", "workers", "worker_gpus", "ray_address", "concurrency", "timeout_s",
     }  # fmt: skip
     # They would make a run that was interrupted on one machine unfit to be finished on another.
