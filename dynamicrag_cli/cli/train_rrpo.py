@@ -100,7 +100,9 @@ def rrpo(
     temperature: Annotated[float, typer.Option(min=0.01, max=100, help="Of the policy's softmax: above 1 explores more.")] = 1.0,
     stop_score: Annotated[
         float | None,
-        typer.Option(help="STOP score to start from, a logit; 0 is the relevance 0.5 (default: the reference's own, else 0)."),
+        typer.Option(
+            help="STOP score to start from, a logit (default: the reference's own, else one at which all lengths are as likely)."
+        ),
     ] = None,
     stop_learning_rate: Annotated[float, typer.Option(min=0, help="Peak learning rate of the STOP scores.")] = 0.02,
     cutoff: train.Cutoff = 256,
@@ -217,7 +219,7 @@ class _Parts:
     def policy(self, params: dict[str, Any]) -> Any:
         """The reference as the policy to train."""
         loaded = self.parts["load"]("reference", params["model"], params["device"], params["cutoff"])
-        own = self.parts["note"](params["model"]).get("stop") or [0.0]
+        own = self.parts["note"](params["model"]).get("stop") or None
         stop = own if params["stop_score"] is None else [params["stop_score"]]
         scorer = self.parts["wrap"](loaded, bf16=params["bf16"])
         return self.parts["scorer"](scorer, parse_bounds(params["k"]), stop, params["temperature"])

@@ -62,6 +62,22 @@ def stop_at(stop: Sequence[float] | Scores, n_taken: int) -> float:
     return float(stop[min(n_taken, len(stop) - 1)]) if len(stop) else -np.inf
 
 
+def balanced_stop(tables: Sequence[Scores], bounds: Bounds) -> list[float]:
+    """STOP scores b_0..b_{most-1} to start from, at which a list of a typical question has every length with equal probability.
+
+    Stopping after n passages must then have probability 1 / (most - n + 1) where the list got so far, which is odds of
+    1 / (most - n): b_n = median over the questions of log sum exp of the scores left behind the n best, - log(most - n).
+    `tables` has the scores of a question, shape (n_docs,), each. So no zero is asked of the scores: those of a listwise loss
+    have none.
+    """
+    made: list[float] = []
+    ordered = [np.sort(scores)[::-1] for scores in tables]
+    for n in range(bounds.most if bounds.stops else 0):
+        left = [np.logaddexp.reduce(scores[n:]) for scores in ordered if len(scores) > n]
+        made.append(float(np.median(left) - np.log(bounds.most - n)) if left else made[-1] if made else 0.0)
+    return made
+
+
 def open_actions(n_docs: int, actions: Sequence[int], bounds: Bounds) -> Mask:
     """Which actions were open at each step of a list: shape (len(actions), n_docs + 1), the last column is STOP."""
     mask = np.ones((len(actions), n_docs + 1), dtype=bool)

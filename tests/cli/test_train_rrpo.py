@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.samples import TOWNS, question, read, script, write
@@ -132,6 +133,19 @@ def test_training_goes_on_from_an_rrpo_model_with_its_stop(drag, tmp_path: Path,
     again[again.index("--model") + 1] = tmp_path / "one"
     assert drag(*again, "-o", tmp_path / "two", "--k", "0:3", "--stop-learning-rate", 0).code == 0
     assert json.loads((tmp_path / "two/rrpo.json").read_text())["stop"] == [3.0, 3.0, 3.0]
+
+
+def test_the_stop_starts_on_the_scale_of_the_references_scores(drag, tmp_path: Path, call, tiny_cross_encoder: Path) -> None:
+    from dynamicrag_cli.adapters.rrpo.scorer import CrossEncoderScorer, load_cross_encoder
+    from dynamicrag_cli.core.policy import Bounds, balanced_stop
+    from dynamicrag_cli.core.records import RetrievedQuestion
+
+    assert drag(*call, "-o", tmp_path / "out", "--k", "0:2", "--stop-learning-rate", 0, "--temperature", 2).code == 0
+    scorer = CrossEncoderScorer(load_cross_encoder("model", str(tiny_cross_encoder), "cpu"))
+    records = [msgspec.convert(line, RetrievedQuestion) for line in read(tmp_path / "in.jsonl")]
+    tables = [scores.detach().double().numpy() / 2 for scores in scorer(records)]
+    expected = [2 * score for score in balanced_stop(tables, Bounds(0, 2))]
+    assert json.loads((tmp_path / "out/rrpo.json").read_text())["stop"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_reference_with_another_head(drag, tmp_path: Path, call, tiny_encoder: Path) -> None:

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from dynamicrag_cli.core.errors import UsageError
-from dynamicrag_cli.core.policy import STOP, Bounds, chosen, draw, log_probabilities, most_likely, parse_bounds, stop_at
+from dynamicrag_cli.core.policy import (
+    STOP,
+    Bounds,
+    balanced_stop,
+    chosen,
+    draw,
+    log_probabilities,
+    most_likely,
+    parse_bounds,
+    stop_at,
+)
 
 SCORES = np.array([0.3, -1.2, 2.0, 0.3, 0.9])
 STOPS = [0.5, -0.4, 1.5]
@@ -86,6 +96,28 @@ def test_no_candidate_one_candidate_and_fewer_than_k() -> None:
 def test_a_stop_score_goes_on_beyond_those_learned() -> None:
     assert [stop_at(STOPS, step) for step in (0, 2, 7)] == [0.5, 1.5, 1.5]
     assert stop_at([], 0) == -math.inf
+
+
+@pytest.mark.parametrize("bounds", [Bounds(0, 1), Bounds(0, 3), Bounds(1, 3), Bounds(2, 4)], ids=str)
+@pytest.mark.parametrize("level", [0.0, -7.0])
+def test_a_balanced_stop_makes_every_length_as_likely(bounds: Bounds, level: float) -> None:
+    """Over all lists of one question with equal scores, whatever their level."""
+    scores = np.full(5, level)
+    stop = balanced_stop([scores], bounds)
+    shares = {}
+    for n in range(bounds.least, bounds.most + 1):
+        lists = [[*taken, *([STOP] if n < bounds.most else [])] for taken in itertools.permutations(range(5), n)]
+        shares[n] = sum(math.exp(log_probabilities(scores, stop, actions, bounds).sum()) for actions in lists)
+    assert shares == pytest.approx(dict.fromkeys(shares, 1 / len(shares)))
+
+
+def test_a_balanced_stop_of_several_questions_is_that_of_the_middle_one() -> None:
+    tables = [np.array([0.0, 5.0]), np.array([2.0, 1.0]), np.array([-9.0])]
+    first = np.median([np.logaddexp(0, 5), np.logaddexp(1, 2), -9]) - math.log(3)
+    # The third question has nothing left behind its only passage, and none has a third.
+    assert balanced_stop(tables, Bounds(0, 3)) == pytest.approx([first, 0.5 - math.log(2), 0.5 - math.log(2)])
+    assert balanced_stop([], Bounds(0, 2)) == [0.0, 0.0]
+    assert balanced_stop(tables, Bounds(2, 2)) == []
 
 
 def test_chosen_leaves_stop_away() -> None:

@@ -13,7 +13,7 @@ from sentence_transformers import CrossEncoder
 
 from dynamicrag_cli.adapters.pretrained import load, pick_device
 from dynamicrag_cli.core.errors import InputError, UsageError
-from dynamicrag_cli.core.policy import Bounds, parse_bounds
+from dynamicrag_cli.core.policy import Bounds, Scores, balanced_stop, parse_bounds
 from dynamicrag_cli.core.records import RetrievedQuestion
 from dynamicrag_cli.core.reranking import passage_text
 
@@ -90,14 +90,24 @@ def _parts(items: list[int], size: int) -> Iterator[list[int]]:
 class Policy(torch.nn.Module):  # type: ignore[misc]
     """A scorer with the STOP scores b_0..b_{most-1} (none where k is fixed); its softmax has temperature `temperature`.
 
-    A scorer is a module from records to one tensor of scores each.
+    A scorer is a module from records to one tensor of scores each. Without `stop`, its scores are 0 until `balance` is called.
     """
 
-    def __init__(self, scorer: torch.nn.Module, bounds: Bounds, stop: Sequence[float] = (0.0,), temperature: float = 1.0) -> None:
+    def __init__(
+        self, scorer: torch.nn.Module, bounds: Bounds, stop: Sequence[float] | None = None, temperature: float = 1.0
+    ) -> None:
         super().__init__()
-        self.scorer, self.bounds, self.temperature = scorer, bounds, temperature
-        values = [stop[min(step, len(stop) - 1)] for step in range(bounds.most)] if bounds.stops else []
+        self.scorer, self.bounds, self.temperature, self.balanced = scorer, bounds, temperature, stop is not None
+        known = stop or (0.0,)
+        values = [known[min(step, len(known) - 1)] for step in range(bounds.most)] if bounds.stops else []
         self.stop = torch.nn.Parameter(torch.tensor(values, dtype=torch.float32))
+
+    @torch.no_grad()
+    def balance(self, tables: Sequence[Scores]) -> None:
+        """Start the STOP scores, unless some were given, where every length is as likely; `tables` as `scores` makes them."""
+        if not self.balanced:
+            self.stop.copy_(torch.tensor(balanced_stop(tables, self.bounds)) * self.temperature)
+            self.balanced = True
 
     def scores(self, records: Sequence[RetrievedQuestion]) -> list[torch.Tensor]:
         """Scores of all candidates over the temperature, shape (n_docs,) per record."""

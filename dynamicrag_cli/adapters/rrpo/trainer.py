@@ -129,6 +129,7 @@ class Trainer:
         own = self._scores(self.crew.share(range(len(self.records))))
         table = dict(self.crew.gather(list(own.items())))
         self.reference = [table[index] for index in range(len(self.records))]
+        self.policy.balance(self.reference)
         self.reference_stop = self._stops()
 
     def run(self, on_step: Progress) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,6 +79,17 @@ def test_a_policy_has_a_stop_per_step_if_it_stops(scorer: CrossEncoderScorer) ->
     assert policy.note() == {"k": "0:3", "stop": [1.0, 2.0, 2.0], "temperature": 2.0}
     assert torch.allclose(policy.scores(RECORDS[:1])[0] * 2, scorer(RECORDS[:1])[0])
     assert Policy(scorer, Bounds(3, 3)).note() == {"k": "3", "stop": [], "temperature": 1.0}
+
+
+def test_a_policy_starts_its_stop_on_the_references_scores_unless_one_is_given(scorer: CrossEncoderScorer) -> None:
+    given, free = (Policy(scorer, Bounds(0, 2), stop, temperature=2.0) for stop in ([1.0], None))
+    for policy in (given, free):
+        policy.balance([scores.detach().double().numpy() for scores in policy.scores(RECORDS)])
+    assert given.stop.tolist() == [1.0, 1.0]
+    first = free.stop.tolist()
+    assert first[0] != first[1]
+    free.balance([np.zeros(9)])
+    assert free.stop.tolist() == first  # once
 
 
 def test_the_note_is_read_again(tmp_path: Path) -> None:

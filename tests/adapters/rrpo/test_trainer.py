@@ -57,6 +57,12 @@ def test_the_first_line_of_the_curve_is_at_the_reference() -> None:
     assert (line["step"], line["clipped"], line["failed"], line["skipped"], line["reference"]) == (1, 0, 0, 0, WORST)
 
 
+def test_the_first_lists_have_all_lengths() -> None:
+    made, curve = trainer(Bounds(0, 4), max_steps=1, rollouts=200), []
+    made.run(curve.append)
+    assert curve[0]["passages"] == pytest.approx(2, abs=0.2)
+
+
 def test_a_question_is_asked_once_in_one_call_and_its_baseline_is_kept() -> None:
     engine = ScriptedEngine(lambda request, _: GOLD)
     ask = feedback(engine)
