@@ -48,15 +48,16 @@ def reranker(
         typer.Option(
             parser=opt.one_of("loss", LOSSES),
             metavar="NAME",
-            help="binary: cross-entropy per passage, scores that a threshold can cut; listwise: LambdaLoss, order only.",
+            help="listwise: LambdaLoss, for the order; binary: cross-entropy per passage, for probabilities that a threshold can "
+            "cut, which a few hundred questions did not teach (docs/rrpo.md).",
         ),
-    ] = "binary",
+    ] = "listwise",
     negatives: Annotated[int, typer.Option(min=1, help="Hard negatives per question: the first in retrieval order.")] = 8,
     cutoff: train.Cutoff = 256,
-    batch_size: train.TrainBatch = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Questions (listwise) or passages (binary) per forward pass.")] = 8,
     accumulation: train.Accumulation = 1,
-    learning_rate: train.LearningRate = 2e-5,
-    epochs: train.Epochs = 1.0,
+    learning_rate: train.LearningRate = 1e-4,
+    epochs: train.Epochs = 2.0,
     max_steps: train.MaxSteps = None,
     warmup: train.Warmup = 0.1,
     bf16: train.Bf16 = False,
@@ -65,14 +66,15 @@ def reranker(
     limit: opt.Limit = None,
     seed: opt.Seed = 0,
     device: opt.Device = None,
-    save_steps: train.SaveSteps = 500,
+    save_steps: train.SaveSteps = 50,
     fresh: opt.Fresh = False,
     config: opt.Config = None,
     variant: opt.Variant = None,
 ) -> None:
     """Fine-tune a cross-encoder on labelled candidates, with sentence-transformers' own trainer.
 
-    The result is a teacher (--teacher cross-encoder), a selector (cross-encoder:K) and the reference of train rrpo.
+    The result is a teacher (--teacher cross-encoder), a selector (cross-encoder:K) and the reference of train rrpo. The
+    learning rate is for an encoder and a few hundred questions; a finished reranker wants less, such as 2e-5.
 
     Example: drag train reranker --data labelled.jsonl -o reranker --model models/minilm-l6
     """

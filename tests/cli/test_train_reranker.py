@@ -10,6 +10,7 @@ import pytest
 from dynamicrag_cli.cli.train_reranker import training_records
 from tests.samples import labelled, question, read, write
 
+LOW = {"teacher": "t", "model": None, "scores": [0.1, 0.2, 0.3]}
 FEW = ("--batch-size", 4, "--device", "cpu", "--no-bf16")
 
 
@@ -92,7 +93,8 @@ def test_an_interrupted_run_goes_on(drag, tmp_path: Path, data: Path, tiny_encod
     ("records", "more", "words"),
     [
         ([question(1)], [], "1 left out: the question has no relevance"),
-        ([question(1, relevance={"teacher": "t", "model": None, "scores": [0.1, 0.2, 0.3]})], [], "no question has a positive"),
+        ([question(1, relevance=LOW)], ["--loss", "binary"], "no question has a positive"),
+        ([question(1, relevance=LOW)], [], "1 left out: no positive among the candidates"),
         ([labelled(3)], [], "another split"),
         ([question(1, docs=[])], ["--labels", "gold"], "no candidates"),
         ([], [], "nothing to learn"),

@@ -22,18 +22,18 @@ Curve = list[tuple[int, float]]
 class Settings:
     """How to train; `batch_size` counts passages for the loss `binary` and questions for `listwise`."""
 
-    loss: str = "binary"
-    batch_size: int = 32
-    accumulation: int = 1
-    learning_rate: float = 2e-5
-    epochs: float = 1.0
-    max_steps: int | None = None
-    warmup: float = 0.1
-    cutoff: int = 256
-    bf16: bool = False
-    device: str | None = None
-    seed: int = 0
-    save_steps: int = 500
+    loss: str
+    batch_size: int
+    accumulation: int
+    learning_rate: float
+    epochs: float
+    max_steps: int | None
+    warmup: float
+    cutoff: int
+    bf16: bool
+    device: str | None
+    seed: int
+    save_steps: int
 
 
 class _Steps(TrainerCallback):  # type: ignore[misc]
