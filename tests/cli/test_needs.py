@@ -107,6 +107,13 @@ def test_a_models_name_at_an_endpoint_and_a_script_are_no_folders(read, tmp_path
     assert states(read(RUN + "infer: {engine: fake, model: s.json}\n"))["infer.model"] == "ok"
 
 
+def test_the_encoder_of_a_dense_index_that_lies_elsewhere_is_looked_for(read, tmp_path: Path) -> None:
+    text = RUN + "retrieve: {index: '${dir}/dense', encoder: minilm}\n"
+    assert states(read(text))["retrieve.encoder"] == "missing"
+    (tmp_path / "minilm").mkdir()
+    assert states(read(text))["retrieve.encoder"] == "ok"
+
+
 def test_a_model_that_the_selector_does_not_use_is_not_asked_for(read) -> None:
     assert "infer.model" not in states(read(RUN + "infer: {selector: none, model: org/m, reader: org/r}\n"))
 
