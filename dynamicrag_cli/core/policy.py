@@ -63,19 +63,42 @@ def stop_at(stop: Sequence[float] | Scores, n_taken: int) -> float:
 
 
 def balanced_stop(tables: Sequence[Scores], bounds: Bounds) -> list[float]:
-    """STOP scores b_0..b_{most-1} to start from, at which a list of a typical question has every length with equal probability.
+    """STOP scores b_0..b_{most-1} to start from, at which every length from `least` to `most` is drawn equally often.
 
-    Stopping after n passages must then have probability 1 / (most - n + 1) where the list got so far, which is odds of
-    1 / (most - n): b_n = median over the questions of log sum exp of the scores left behind the n best, - log(most - n).
-    `tables` has the scores of a question, shape (n_docs,), each. So no zero is asked of the scores: those of a listwise loss
-    have none.
+    So of the lists that hold n passages 1 / (most - n + 1) must stop, on average over the questions: b_n is where that mean of
+    P(STOP) = sigmoid(b_n - log sum exp of the scores left) is reached, each question weighted by how often its lists get so far,
+    with the n best passages taken. `tables` has the scores of a question, shape (n_docs,), each. No zero is asked of the scores
+    (those of a listwise loss have none), and a constant added to all is added to b.
     """
-    made: list[float] = []
     ordered = [np.sort(scores)[::-1] for scores in tables]
+    going = np.ones(len(ordered))  # the share of each question's lists that get so far
+    made: list[float] = []
     for n in range(bounds.most if bounds.stops else 0):
-        left = [np.logaddexp.reduce(scores[n:]) for scores in ordered if len(scores) > n]
-        made.append(float(np.median(left) - np.log(bounds.most - n)) if left else made[-1] if made else 0.0)
+        kept = [place for place, scores in enumerate(ordered) if len(scores) > n]
+        ordered, going = [ordered[place] for place in kept], going[kept]
+        if not kept:
+            return made + [made[-1] if made else 0.0] * (bounds.most - n)
+        left = np.array([np.logaddexp.reduce(scores[n:]) for scores in ordered])
+        made.append(_stop_of_share(left, going, 1 / (bounds.most - n + 1)))
+        if n >= bounds.least:
+            going = going * _sigmoid(left - made[-1])
     return made
+
+
+def _stop_of_share(left: Scores, weights: Scores, share: float) -> float:
+    """The b at which the weighted mean of sigmoid(b - left) is `share`, by bisection."""
+    low, high = float(left.min()) - 20.0, float(left.max()) + 20.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        if np.average(_sigmoid(middle - left), weights=weights) < share:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _sigmoid(values: Scores) -> Scores:
+    return np.asarray(0.5 * (1 + np.tanh(values / 2)))  # tanh does not overflow
 
 
 def open_actions(n_docs: int, actions: Sequence[int], bounds: Bounds) -> Mask:

@@ -111,13 +111,18 @@ def test_a_balanced_stop_makes_every_length_as_likely(bounds: Bounds, level: flo
     assert shares == pytest.approx(dict.fromkeys(shares, 1 / len(shares)))
 
 
-def test_a_balanced_stop_of_several_questions_is_that_of_the_middle_one() -> None:
-    tables = [np.array([0.0, 5.0]), np.array([2.0, 1.0]), np.array([-9.0])]
-    first = np.median([np.logaddexp(0, 5), np.logaddexp(1, 2), -9]) - math.log(3)
-    # The third question has nothing left behind its only passage, and none has a third.
-    assert balanced_stop(tables, Bounds(0, 3)) == pytest.approx([first, 0.5 - math.log(2), 0.5 - math.log(2)])
+def test_a_balanced_stop_is_so_over_questions_whose_scores_have_other_levels() -> None:
+    rng = np.random.default_rng(0)
+    tables = [rng.normal(rng.normal(0, 3), 1, size=10) for _ in range(2000)]
+    lengths = [len(chosen(draw(scores, balanced_stop(tables, Bounds(0, 3)), Bounds(0, 3), rng))) for scores in tables]
+    assert np.bincount(lengths) / len(lengths) == pytest.approx(0.25, abs=0.04)
+
+
+def test_a_balanced_stop_where_there_are_fewer_candidates_than_k() -> None:
+    _, second, third = balanced_stop([np.array([1.0, 4.0]), np.array([2.0])], Bounds(0, 3))
+    assert (second, third) == (pytest.approx(1 - math.log(2)), second)  # one passage is left, odds of 1 to 2
     assert balanced_stop([], Bounds(0, 2)) == [0.0, 0.0]
-    assert balanced_stop(tables, Bounds(2, 2)) == []
+    assert balanced_stop([np.array([1.0])], Bounds(2, 2)) == []
 
 
 def test_chosen_leaves_stop_away() -> None:
