@@ -5,8 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dynamicrag_cli.adapters.files.manifest import read_manifest
 from dynamicrag_cli.adapters.files.restricted import UnpicklingError
 from dynamicrag_cli.core.errors import InputError
+
+# What the manifest of a reranker calls its training, where a constant added to all scores of a question changes nothing.
+ORDER_OBJECTIVES = ("listwise", "rrpo")
 
 
 def load(what: str, name: str, loader: Callable[..., Any], **options: object) -> Any:
@@ -63,6 +67,11 @@ def check_chat_template(name: str, tokenizer: Any) -> None:
     """
     if not tokenizer.chat_template:
         raise InputError(f"the tokenizer of {name!r} has no chat template; drag needs a chat (instruct) model")
+
+
+def orders_only(name: str) -> bool:
+    """Whether a reranker's scores have an order and no zero: one that drag trained in lists, or by rewards of lists."""
+    return Path(name).is_dir() and read_manifest(Path(name)).get("objective") in ORDER_OBJECTIVES
 
 
 def check_folder(what: str, name: str) -> None:

@@ -12,6 +12,8 @@ from dynamicrag_cli.adapters import registry
 from dynamicrag_cli.adapters.engines.cached import CachedEngine, ReplyCache, Tally, caller
 from dynamicrag_cli.adapters.engines.settings import EngineSettings
 from dynamicrag_cli.adapters.files.templates import load_prompts
+from dynamicrag_cli.adapters.pretrained import orders_only
+from dynamicrag_cli.cli.console import say
 from dynamicrag_cli.core.engine import Engine
 from dynamicrag_cli.core.prompts import PromptSet
 from dynamicrag_cli.core.records import RetrievedQuestion
@@ -74,7 +76,10 @@ def open_pair(
 def open_ranker(
     selector: Selector, model: str, device: str | None, stop_bias: float
 ) -> Callable[[Sequence[RetrievedQuestion]], Sequence[Positions]]:
-    """The model of a selector that has one of its own."""
+    """The model of a selector that has one of its own; a relevance that its scores do not have is told."""
+    if selector.threshold is not None and orders_only(model):
+        say(f"{selector}: the scores of {model} were trained to order passages, so a relevance of {selector.threshold:g} is "
+            "no probability; train one with --loss binary, or take cross-encoder:K")  # fmt: skip
     table = {name: registry.Entry("rrpo.selector:ModelSelector", "local", "") for name in MODEL_SELECTORS}
     loaded: Any = registry.load("selector", selector.name, table)(selector, model, device, stop_bias)
     return loaded  # type: ignore[no-any-return]

@@ -223,7 +223,9 @@ BaseUrl = Annotated[
 ]
 Revision = Annotated[
     str | None,
-    typer.Option(metavar="SHA", help="hf, vllm: commit of a hub's model, 40 hex digits; the same for --model and --reader."),
+    typer.Option(
+        metavar="SHA", help="hf, vllm: commit of a hub's model, 40 hex digits; for what --engine runs, so --model and --reader."
+    ),
 ]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="hf, vllm: run the code that a hub's model brings; only with --revision.")

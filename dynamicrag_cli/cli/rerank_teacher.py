@@ -40,7 +40,9 @@ def rerank_teacher(
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="The teacher's model, a folder or hub id.")] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Relevance cut to recommend (default: monot5 0.8, listwise none, else 0.5)."),
+        typer.Option(
+            min=0, max=1, help="Relevance cut to recommend (default: monot5 0.8, none where scores only order, else 0.5)."
+        ),
     ] = None,
     window: Annotated[int, typer.Option(min=2, help="listwise: passages in one prompt.")] = 20,
     stride: Annotated[int, typer.Option(min=1, help="listwise: places by which the window moves up.")] = 10,

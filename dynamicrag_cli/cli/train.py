@@ -50,7 +50,7 @@ Cutoff = Annotated[int, typer.Option(min=16, help="Tokens after which an example
 TrainBatch = Annotated[int, typer.Option("--batch-size", min=1, help="Examples per device and step.")]
 Accumulation = Annotated[int, typer.Option(min=1, help="Gradient accumulation steps.")]
 LearningRate = Annotated[float, typer.Option(help="Peak learning rate; cosine decay.")]
-Epochs = Annotated[float, typer.Option(min=0, help="Passes over the data.")]
+Epochs = Annotated[float, typer.Option(min=0.001, help="Passes over the data.")]
 MaxSteps = Annotated[int | None, typer.Option(min=1, help="Stop after N optimiser steps, whatever --epochs says.")]
 Warmup = Annotated[float, typer.Option(min=0, max=1, help="Share of the steps over which the learning rate rises.")]
 Bf16 = Annotated[bool, typer.Option("--bf16/--no-bf16", help="Train in bfloat16 (GPUs; on a CPU fp32 is faster).")]

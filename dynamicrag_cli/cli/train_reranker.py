@@ -105,6 +105,7 @@ def reranker(
         "kind": "model",
         "fingerprint": wanted,
         "stage": "reranker",
+        "objective": loss,
         "counts": {"in": len(examples), "steps": bar.done},
         "notes": dict(notes),
         "loss": curve,

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +31,7 @@ from dynamicrag_cli.stages.feedback import Feedback
 ANCHORS = ("previous", "reference")
 CURVE = "curve.jsonl"
 _BERTSCORE_BATCH = 32
+_FRUITLESS = 3
 
 
 def _reader_weights(text: str) -> dict[str, float]:
@@ -92,16 +92,23 @@ def rrpo(
     ] = "previous",
     rollouts: Annotated[int, typer.Option(min=1, help="Lists drawn per question and step.")] = 4,
     updates: Annotated[int, typer.Option(min=1, help="Optimiser steps on the same lists.")] = 1,
-    clip: Annotated[float, typer.Option(min=0.001, max=1, help="PPO's clip.")] = 0.2,
+    clip: Annotated[
+        float, typer.Option(min=0.001, max=1, help="PPO's clip; it acts only with --updates above 1 or --anchor reference.")
+    ] = 0.2,
     kl: Annotated[float, typer.Option(min=0, help="Weight of the KL divergence from the reference.")] = 0.1,
     gamma: Annotated[float, typer.Option(min=0, max=1, help="Discount per step of a list.")] = 0.99,
     gae_lambda: Annotated[float, typer.Option(min=0, max=1, help="GAE's lambda.")] = 0.95,
     window: Annotated[int, typer.Option(min=2, help="Advantages by whose mean and deviation new ones are normalised.")] = 1024,
-    temperature: Annotated[float, typer.Option(min=0.01, max=100, help="Of the policy's softmax: above 1 explores more.")] = 1.0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, max=100, help="Of the policy's softmax: above 1 explores more (default: the reference's own, else 1)."
+        ),
+    ] = None,
     stop_score: Annotated[
         float | None,
         typer.Option(
-            help="STOP score to start from, a logit (default: the reference's own, else one at which all lengths are as likely)."
+            help="STOP score to start from, a logit (default: the reference's own, else those that draw every length as often)."
         ),
     ] = None,
     stop_learning_rate: Annotated[float, typer.Option(min=0, help="Peak learning rate of the STOP scores.")] = 0.02,
@@ -168,9 +175,8 @@ def rrpo(
     terms = model_terms(parsed, ctx.params, grader, _BERTSCORE_BATCH)
     feedback = Feedback(asking, prompts_for(templates, asking.control_tokens), parsed, terms)
     trainer = trainer_module.trainer(policy, records, feedback, ctx.params)
-    started = time.monotonic()
     try:
-        _go(trainer, building, tally, save_steps)
+        _go(trainer, feedback, building, tally, save_steps)
     except KeyboardInterrupt:
         raise InterruptedRunError("training interrupted; the same command goes on from the last saved step") from None
     if trainer_module.crew.rank == 0:
@@ -178,15 +184,15 @@ def rrpo(
         (building / "rrpo.json").write_text(json.dumps({**policy.note(), "passage_cost": passage_cost}) + "\n", encoding="utf-8")
         lines = _curve(building)
         manifest = {
-            "kind": "model", "fingerprint": wanted, "stage": "rrpo", "notes": dict(+notes),
+            "kind": "model", "fingerprint": wanted, "stage": "rrpo", "objective": "rrpo", "notes": dict(+notes),
             "counts": {
                 "in": len(records), "steps": trainer.step, "asked": sum(int(line["asked"]) for line in lines),
                 "failed": sum(int(line["failed"]) for line in lines), "skipped": sum(int(line["skipped"]) for line in lines),
             },
-            "stop": policy.stop.tolist(), "seconds": round(time.monotonic() - started, 3),
+            "stop": policy.stop.tolist(), "seconds": round(math.fsum(line["seconds"] for line in lines), 3),
         }  # fmt: skip
         building_folder.finish(building, output, manifest)
-        _tell(lines, manifest, output)
+        _tell(lines, manifest, feedback, output)
     trainer_module.crew.wait()
 
 
@@ -210,47 +216,51 @@ class _Parts:
     """What needs torch, loaded now."""
 
     def __init__(self) -> None:
-        places = {"scorer": "scorer:Policy", "trainer": "trainer:Trainer", "crew": "crew:Crew", "settings": "trainer:Settings"}
-        places |= {"load": "scorer:load_cross_encoder", "wrap": "scorer:CrossEncoderScorer", "note": "scorer:read_note"}
-        table = {name: registry.Entry(f"rrpo.{place}", "local", "") for name, place in places.items()}
+        places = {"trainer": ("Trainer", "Settings"), "crew": ("Crew",)}
+        places["scorer"] = ("Policy", "CrossEncoderScorer", "load_cross_encoder", "read_note")
+        table = {name: registry.Entry(f"rrpo.{file}:{name}", "local", "") for file, names in places.items() for name in names}
         self.parts: dict[str, Any] = {name: registry.load("trainer", name, table) for name in table}
-        self.crew = self.parts["crew"]()
+        self.crew = self.parts["Crew"]()
 
     def policy(self, params: dict[str, Any]) -> Any:
         """The reference as the policy to train."""
-        loaded = self.parts["load"]("reference", params["model"], params["device"], params["cutoff"])
-        own = self.parts["note"](params["model"]).get("stop") or None
-        stop = own if params["stop_score"] is None else [params["stop_score"]]
-        scorer = self.parts["wrap"](loaded, bf16=params["bf16"])
-        return self.parts["scorer"](scorer, parse_bounds(params["k"]), stop, params["temperature"])
+        loaded = self.parts["load_cross_encoder"]("reference", params["model"], params["device"], params["cutoff"])
+        own = self.parts["read_note"](params["model"])
+        stop = (own.get("stop") or None) if params["stop_score"] is None else [params["stop_score"]]
+        heat = own.get("temperature", 1.0) if params["temperature"] is None else params["temperature"]
+        scorer = self.parts["CrossEncoderScorer"](loaded, bf16=params["bf16"])
+        return self.parts["Policy"](scorer, parse_bounds(params["k"]), stop, heat)
 
     def trainer(self, policy: Any, records: list[RetrievedQuestion], feedback: Feedback, params: dict[str, Any]) -> Any:
         """The trainer with the options of this call."""
-        names = {field.name for field in dataclasses.fields(self.parts["settings"])} & {*params}
-        settings = self.parts["settings"](**{name: params[name] for name in names})
-        return self.parts["trainer"](policy, records, feedback, settings, self.crew)
+        names = {field.name for field in dataclasses.fields(self.parts["Settings"])} & {*params}
+        settings = self.parts["Settings"](**{name: params[name] for name in names})
+        return self.parts["Trainer"](policy, records, feedback, settings, self.crew)
 
 
-def _go(trainer: Any, building: Path, tally: Tally, save_steps: int) -> None:
+def _go(trainer: Any, feedback: Feedback, building: Path, tally: Tally, save_steps: int) -> None:
     """Train from the last checkpoint on, if there is one, and write the curve."""
     if found := sorted(building.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2])):
         trainer.restore(found[-1])
         say(f"train rrpo: going on after step {trainer.step}")
-    before = [line for line in _curve(building) if line["step"] <= trainer.step]
+    else:
+        with progress("train rrpo, the reference's scores", len(trainer.crew.share(trainer.questions()))) as bar:
+            trainer.score_reference(bar.advance)
+    lines = [line for line in _curve(building) if line["step"] <= trainer.step]
     speaks = trainer.crew.rank == 0
     if speaks:
-        (building / CURVE).write_text("".join(json.dumps(line) + "\n" for line in before), encoding="utf-8")
+        (building / CURVE).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     with progress("train rrpo", trainer.total) as bar:
         bar.advance(trainer.step)
         counted = np.zeros(3)
 
-        def on_step(line: dict[str, float]) -> None:
+        def on_step(line: dict[str, Any]) -> None:
             nonlocal counted
             before, counted = counted, np.array([trainer.rewards.n_asked, tally.wanted, tally.known])
             asked, wanted, known = np.sum(trainer.crew.gather([counted - before]), axis=0).tolist()
             line |= {"asked": int(asked), "cached": known / wanted if wanted else 0.0}
-            if asked and line["failed"] >= asked:
-                raise EngineError("no prompt of a step got a reward; see --engine, --reader, --max-model-len and --judge")
+            lines.append(line)
+            _check_fruitful(lines[-min(_FRUITLESS, trainer.total) :], min(_FRUITLESS, trainer.total), feedback)
             if not speaks:
                 return
             with (building / CURVE).open("a", encoding="utf-8") as file:
@@ -265,20 +275,36 @@ def _go(trainer: Any, building: Path, tally: Tally, save_steps: int) -> None:
         trainer.run(on_step)
 
 
+def _check_fruitful(lines: list[dict[str, Any]], n_steps: int, feedback: Feedback) -> None:
+    """End a run whose reader answers nothing; a single step may fail, such as one with a single question."""
+    if len(lines) == n_steps and all(line["asked"] and line["failed"] >= line["asked"] for line in lines):
+        raise EngineError(f"no prompt of {n_steps} step(s) in a row got a reward, mostly for: {_commonest(feedback)}\n"
+            "See --engine, --reader, --max-model-len and --judge.")  # fmt: skip
+
+
+def _commonest(feedback: Feedback) -> str:
+    return next((reason for reason, _ in feedback.reasons.most_common(1)), "nothing told")
+
+
 def _remove(checkpoint: Path) -> None:
     for name in ("trainer_state.json", "state.pt"):
         (checkpoint / name).unlink(missing_ok=True)
     checkpoint.rmdir()
 
 
-def _note(line: dict[str, float]) -> str:
+def _note(line: dict[str, Any]) -> str:
+    reward, reference, passages = (_shown(line[key]) for key in ("reward", "reference", "passages"))
     return (
-        f"reward {line['reward']:.3f} (reference {line['reference']:.3f}), {line['passages']:.1f} passages, "
-        f"loss {line['loss']:.3f}, KL {line['kl']:.4f}, cached {line['cached']:.0%}"
+        f"reward {reward} (reference {reference}), {passages} passages, loss {line['loss']:.3f}, KL {line['kl']:.4f}, "
+        f"cached {line['cached']:.0%}"
     )
 
 
-def _curve(building: Path) -> list[dict[str, float]]:
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def _curve(building: Path) -> list[dict[str, Any]]:
     """The lines of the curve so far; a torn last one is dropped."""
     path, made = building / CURVE, []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
@@ -289,14 +315,17 @@ def _curve(building: Path) -> list[dict[str, float]]:
     return made
 
 
-def _tell(lines: list[dict[str, float]], manifest: dict[str, Any], output: Path) -> None:
-    counts, part = manifest["counts"], max(len(lines) // 10, 1)
-    first, last = (math.fsum(line["reward"] for line in some) / part for some in (lines[:part], lines[-part:]))
-    say(f"train rrpo: {counts['in']} questions, {counts['steps']} steps, reward {first:.3f} -> {last:.3f}, "
-        f"{lines[-1]['passages']:.1f} passages, {manifest['seconds']:.0f} s -> {output}")  # fmt: skip
+def _tell(lines: list[dict[str, Any]], manifest: dict[str, Any], feedback: Feedback, output: Path) -> None:
+    counts, rewards = manifest["counts"], [line["reward"] for line in lines if line["reward"] is not None]
+    part = max(len(rewards) // 10, 1)
+    first, last = (_shown(math.fsum(some) / part if some else None) for some in (rewards[:part], rewards[-part:]))
+    say(f"train rrpo: {counts['in']} questions, {counts['steps']} steps, reward {first} -> {last}, "
+        f"{_shown(lines[-1]['passages'])} passages, {manifest['seconds']:.0f} s -> {output}")  # fmt: skip
     if all(line["spread"] == 0 for line in lines):
         say("  all rewards were equal: there was nothing to learn; try another --reader, --weights or more candidates")
     if counts["failed"]:
         say(f"  {counts['failed']:>6}  prompts that the reader failed on; {counts['skipped']} actions were left out")
+        if feedback.reasons:
+            say(f"          mostly for: {_commonest(feedback)}")
     for note, count in sorted(manifest["notes"].items()):
         say(f"  {count:>6}  {note}")

@@ -27,17 +27,21 @@ def utilities(rewards: Sequence[float], lengths: Sequence[int], cost: float) -> 
 
 def discounted(deltas: Values, decay: float) -> Values:
     """A_t = delta_t + decay A_{t+1}: the sum of GAE (Schulman et al. 2016) with decay = gamma lambda; shape (T,)."""
-    made = np.zeros_like(deltas)
-    last = 0.0
-    for step in range(len(deltas) - 1, -1, -1):
-        last = made[step] = deltas[step] + decay * last
+    made = np.array(deltas, dtype=np.float64)
+    for step in range(len(deltas) - 2, -1, -1):
+        made[step] += _times(decay, made[step + 1])
     return made
+
+
+def _times(factor: float, value: float) -> float:
+    """Their product, but 0 for the factor 0: what does not depend on an unknown value is known."""
+    return factor * value if factor else 0.0
 
 
 def paper_advantages(utility: Values, baseline: Values, gamma: float, lam: float) -> Values:
     """RRPO's: GAE with reward u_t and value v_t, delta_t = u_t + gamma v_{t+1} - v_t and v_{T+1} = 0."""
-    following = np.append(baseline[1:], 0.0)
-    return discounted(utility + gamma * following - baseline, gamma * lam)
+    following = np.array([_times(gamma, value) for value in (*baseline[1:], 0.0)][: len(baseline)])
+    return discounted(utility + following - baseline, gamma * lam)
 
 
 def difference_advantages(utility: Values, baseline: Values, gamma: float, lam: float) -> Values:

@@ -1,5 +1,6 @@
 """The reader's feedback for RRPO: the reward of its answer from some passages, for many lists of passages at once."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from dynamicrag_cli.core.engine import Engine
@@ -19,14 +20,15 @@ class Feedback:
 
     The same lists come again in every pass over the questions, so the reader should be one that remembers its greedy replies.
     `weights` are of `core.rewards.READER_TERMS`; `model_terms` has those with a weight that need a model. An answer that failed,
-    or whose term failed, has no reward (None). `n_asked` and `n_failed` count lists of passages.
+    or whose term failed, has no reward (None). `n_asked` counts lists of passages, `reasons` why some have none.
     """
 
     def __init__(
         self, reader: Engine, prompts: PromptSet, weights: dict[str, float], model_terms: Mapping[str, ModelTerm] | None = None
     ) -> None:
         self.reader, self.prompts, self.weights, self.model_terms = reader, prompts, weights, model_terms or {}
-        self.n_asked = self.n_failed = 0
+        self.n_asked = 0
+        self.reasons: Counter[str] = Counter()
 
     def __call__(self, asked: Sequence[Asked]) -> list[float | None]:
         """One reward per (question, ordered passage ids): the weighted sum of the terms, None where one of them is unknown."""
@@ -41,8 +43,9 @@ class Feedback:
             if rollout.answer is not None:
                 terms.update({name: finite(next(table)) for name, table in tables.items()})
             rewards.append(total(terms, self.weights))
+            if rewards[-1] is None:
+                self.reasons[rollout.error or "a term of the reward is unknown"] += 1
         self.n_asked += len(rewards)
-        self.n_failed += rewards.count(None)
         return rewards
 
 

@@ -205,6 +205,22 @@ def test_selectors_with_a_small_model(drag, tmp_path: Path, fake: Path, tiny_cro
         assert record["rollout"]["status"] == ("ok" if n else "none")
 
 
+def test_a_relevance_of_scores_that_only_order_is_told(drag, tmp_path: Path, fake: Path, tiny_cross_encoder: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_cross_encoder, model)
+    source = write(tmp_path / "in.jsonl", [question(1)])
+    call = ("infer", source, "--engine", "fake", "--reader", fake, "--device", "cpu", "--selector-model", model, "--selector")
+    for objective, selector, told in (
+        ("binary", "cross-encoder:threshold=0.5", False),
+        ("listwise", "cross-encoder:threshold=0.5", True),
+        ("rrpo", "cross-encoder:threshold=0.5", True),
+        ("listwise", "cross-encoder:2", False),
+    ):
+        (model / "manifest.json").write_text(json.dumps({"objective": objective}))
+        done = drag(*call, selector, "-o", tmp_path / f"{objective}-{told}.jsonl")
+        assert (done.code, "is no probability" in done.err) == (0, told), done.err
+
+
 def test_a_small_model_that_is_not_given_or_not_there(drag, tmp_path: Path, fake: Path) -> None:
     source = write(tmp_path / "in.jsonl", [question(1)])
     call = ("infer", source, "-o", tmp_path / "out.jsonl", "--engine", "fake", "--reader", fake, "--selector", "rrpo")

@@ -34,6 +34,7 @@ def test_an_encoder_becomes_a_teacher(drag, tmp_path: Path, data: Path, tiny_enc
     assert not [*out.glob("checkpoint-*")]
     scored = tmp_path / "scored.jsonl"
     assert drag("rerank-teacher", data, "-o", scored, "--teacher", "cross-encoder", "--model", out).code == 0
+    assert {line["relevance"].get("threshold") for line in read(scored)} == {0.5 if loss == "binary" else None}
     assert len(read(scored)) == 6
     assert "up to date" in drag(*call, "--epochs", 3, "--learning-rate", 1e-3).err
 

@@ -53,6 +53,7 @@ def test_a_run_leaves_a_model_a_curve_and_a_cache(drag, tmp_path: Path, call, da
     assert "up to date" in drag(*call, "-o", out, "--k", "0:2", "--passage-cost", 0.1).err
     scored = drag("rerank-teacher", data, "-o", tmp_path / "scored.jsonl", "--teacher", "cross-encoder", "--model", out)
     assert scored.code == 0, scored.err
+    assert "threshold" not in read(tmp_path / "scored.jsonl")[0]["relevance"]
 
 
 def test_a_second_run_asks_the_reader_nothing(drag, tmp_path: Path, call, reader: Path) -> None:
@@ -102,10 +103,21 @@ def test_a_reader_that_fails_for_some_prompts(drag, tmp_path: Path, call, reader
     assert counts["failed"] > 0 < counts["skipped"]
 
 
+def test_a_step_whose_prompts_all_fail_is_left_out_and_told(drag, tmp_path: Path, call, reader: Path) -> None:
+    """A step of one question whose candidates the reader fails on does not end the run."""
+    script(reader, default="unknown", **{"town number 1 ": {"error": "boom"}, "Linz lies on": ["Linz"]})
+    done = drag(*call, "-o", tmp_path / "out", "--k", "1", "--batch-size", 1, "--epochs", 1)
+    assert done.code == 0, done.err
+    assert "mostly for: boom" in done.err
+    unknown = [line for line in read(tmp_path / "out/curve.jsonl") if line["reward"] is None]
+    assert unknown
+    assert all(line["failed"] == line["asked"] for line in unknown)
+
+
 def test_a_reader_that_always_fails_is_exit_5(drag, tmp_path: Path, call, reader: Path) -> None:
     script(reader, Danube={"error": "boom"})
     done = drag(*call, "-o", tmp_path / "out", "--k", "2")
-    assert (done.code, done.error, "got a reward" in done.err) == (5, None, True)
+    assert (done.code, done.error, "got a reward, mostly for: boom" in done.err) == (5, None, True), done.err
 
 
 def test_terms_that_need_a_model(drag, tmp_path: Path, call, reader: Path, tiny_encoder: Path) -> None:
@@ -128,11 +140,13 @@ def test_equal_rewards_are_told(drag, tmp_path: Path, call, reader: Path) -> Non
 
 
 def test_training_goes_on_from_an_rrpo_model_with_its_stop(drag, tmp_path: Path, call) -> None:
-    assert drag(*call, "-o", tmp_path / "one", "--k", "0:2", "--stop-score", 3, "--stop-learning-rate", 0).code == 0
+    more = ("--stop-score", 3, "--stop-learning-rate", 0, "--temperature", 2)
+    assert drag(*call, "-o", tmp_path / "one", "--k", "0:2", *more).code == 0
     again = [*call]
     again[again.index("--model") + 1] = tmp_path / "one"
     assert drag(*again, "-o", tmp_path / "two", "--k", "0:3", "--stop-learning-rate", 0).code == 0
-    assert json.loads((tmp_path / "two/rrpo.json").read_text())["stop"] == [3.0, 3.0, 3.0]
+    note = json.loads((tmp_path / "two/rrpo.json").read_text())
+    assert (note["stop"], note["temperature"]) == ([3.0, 3.0, 3.0], 2.0)
 
 
 def test_the_stop_starts_on_the_scale_of_the_references_scores(drag, tmp_path: Path, call, tiny_cross_encoder: Path) -> None:
@@ -148,6 +162,30 @@ def test_the_stop_starts_on_the_scale_of_the_references_scores(drag, tmp_path: P
     assert json.loads((tmp_path / "out/rrpo.json").read_text())["stop"] == pytest.approx(expected, abs=1e-4)
 
 
+def test_an_expanded_query_and_another_reader_need_no_new_training(drag, tmp_path: Path, call, toy_bm25: Path) -> None:
+    """A checkpoint trained with one reader chooses, for another, among what a Query2Doc query found; the study compares."""
+    model = tmp_path / "rrpo"
+    assert drag(*call, "-o", model, "--k", "0:2").code == 0
+    asked = write(tmp_path / "q.jsonl", [{"id": "1", "question": "Which animal?", "answers": ["the snow leopard"]}])
+    expander = script(tmp_path / "expander.json", "The snow leopard cannot roar and wraps its tail around its face.")
+    found = tmp_path / "found.jsonl"
+    expansion = ("--expand", "query2doc", "--engine", "fake", "--model", expander)
+    assert drag("retrieve", asked, "-o", found, "--index", toy_bm25, "--top-k", 3, *expansion).code == 0
+    other = script(tmp_path / "other.json", default="unknown", **{"snow leopard": ["the snow leopard"]})
+    rows = {"rrpo": ("rrpo", "--stop-bias", -50), "fixed": ("rrpo:1",), "first": ("cross-encoder:1",)}
+    for name, (selector, *more) in rows.items():
+        chooser = ("--selector", selector, "--selector-model", model, "--device", "cpu", *more)
+        done = drag("infer", found, "-o", tmp_path / f"{name}.jsonl", "--engine", "fake", "--reader", other, *chooser)
+        assert done.code == 0, done.err
+    made = {name: read(tmp_path / f"{name}.jsonl")[0]["rollout"] for name in rows}
+    assert (len(made["rrpo"]["selection"]), len(made["fixed"]["selection"])) == (2, 1)
+    assert made["fixed"]["selection"] == made["first"]["selection"] == made["rrpo"]["selection"][:1]
+    files = [tmp_path / f"{name}.jsonl" for name in rows]
+    study = drag("eval", *files, "--gold", asked, "--study", "-o", tmp_path / "report.json")
+    assert study.code == 0, study.err
+    assert "dynamic k" in study.err + study.out.decode()
+
+
 def test_a_reference_with_another_head(drag, tmp_path: Path, call, tiny_encoder: Path) -> None:
     three = build_tiny_cross_encoder(tmp_path / "three", outputs=3)
     for model, words in ((three, "has 3 outputs"), (tiny_encoder, "drag train reranker"), (tmp_path / "no", "no such reference")):
@@ -161,6 +199,7 @@ def test_a_reference_with_another_head(drag, tmp_path: Path, call, tiny_encoder:
     ("more", "code", "words"),
     [
         (["--k", "5:2"], 2, "such as 0:5"),
+        (["--epochs", "0"], 2, "--epochs"),
         (["--weights", "jugde=1"], 2, "Did you mean 'judge'"),
         (["--weights", "em=1 judge=1"], 2, "needs --judge"),
         (["--weights", "bertscore=1"], 2, "needs --bertscore-model"),

@@ -46,6 +46,13 @@ def test_an_unknown_reward_leaves_out_the_steps_that_depend_on_it(name: str) -> 
     assert np.isnan(ADVANTAGES[name](utility, baseline, 0.99, 0.95)).tolist() == [True, True, False]
 
 
+def test_a_factor_of_0_leaves_nothing_to_depend_on() -> None:
+    utility, baseline = np.array([1.0, NAN, 2.0]), np.array([0.0, NAN, 1.0])
+    for name in ADVANTAGES:
+        assert ADVANTAGES[name](utility, baseline, 0.0, 0.95)[[0, 2]].tolist() == [1.0, 1.0]
+    assert np.isnan(ADVANTAGES["difference"](utility, baseline, 0.99, 0.0)).tolist() == [False, True, False]
+
+
 def test_the_window_normalises_to_mean_0_and_deviation_1() -> None:
     window = Window(100)
     values = np.array([1.0, 2.0, NAN, 6.0])

@@ -51,7 +51,7 @@ def test_terms_of_models_are_asked_about_all_answers_at_once_and_a_failed_one_ha
     made = Feedback(engine, default_prompts(), {"em": 1.0, "judge": 2.0}, {"judge": grade})
     assert made([(RECORD, ("b",)), (RECORD, ("a",)), (RECORD, ())]) == [2.0, None, None]
     assert seen == [[(RECORD.id, GOLD), (RECORD.id, "Ulm"), (RECORD.id, "Ulm")]]
-    assert (made.n_asked, made.n_failed) == (3, 2)
+    assert (made.n_asked, made.reasons.total()) == (3, 2)
 
 
 def test_an_answer_that_failed_is_not_graded() -> None:
@@ -67,7 +67,7 @@ def test_everything_is_asked_in_one_call_in_the_order_of_the_lists() -> None:
     assert [len(call) for call in engine.calls] == [3]
     user = engine.requests[2].chat.user
     assert user.index("Text of b") < user.index("Text of a")
-    assert (made.n_asked, made.n_failed) == (4, 0)
+    assert (made.n_asked, made.reasons) == (4, {})
 
 
 def test_the_second_time_nothing_is_asked_and_weights_may_change() -> None:
@@ -75,7 +75,7 @@ def test_the_second_time_nothing_is_asked_and_weights_may_change() -> None:
     assert feedback(says("Donaueschingen"), cache)([(RECORD, ("a",))]) == [3.0]
     silent = Feedback(CachedEngine(failing(), cache, "reader"), default_prompts(), {"em": 0.5})
     assert silent([(RECORD, ("a",))]) == [0.5]
-    assert (silent.n_asked, silent.n_failed) == (1, 0)
+    assert (silent.n_asked, silent.reasons) == (1, {})
 
 
 @pytest.mark.parametrize("change", ["reader", "order", "text", "question", "prompt", "rule"])
@@ -104,5 +104,5 @@ def test_a_failure_has_no_reward_and_is_asked_again() -> None:
     cache = ReplyCache(MEMORY)
     made = feedback(failing(), cache)
     assert made([(RECORD, ("a",)), (RECORD, ("a",))]) == [None, None]
-    assert made.n_failed == 2
+    assert made.reasons.total() == 2
     assert feedback(says(GOLD), cache)([(RECORD, ("a",))]) == [3.0]

@@ -1,4 +1,4 @@
-"""Several processes that train one policy: each takes its share of the questions, gradients are averaged.
+"""Several processes that train one policy: each takes its share of the questions, gradients are summed.
 
 Started by `accelerate launch` or `torchrun`; one process alone does nothing of this. *Untested on GPUs.*
 """

@@ -13,7 +13,7 @@ from dynamicrag_cli.core.selectors import Positions, Selector
 
 
 class ModelSelector:
-    """Chooses positions by the scores of a cross-encoder; `stop_bias` is added to RRPO's STOP scores."""
+    """Chooses positions by the scores of a cross-encoder; `stop_bias` is added to the log-odds of RRPO's STOP."""
 
     def __init__(self, selector: Selector, model: str, device: str | None, stop_bias: float = 0.0) -> None:
         self.selector, self.stop_bias = selector, stop_bias
@@ -23,6 +23,8 @@ class ModelSelector:
             if not self.note:
                 raise InputError(f"{model}: no {NOTE}, so it was not made by drag train rrpo; use --selector cross-encoder:K")
             self.bounds = selector.bounds or parse_bounds(self.note["k"])
+            if stop_bias and not self.bounds.stops:
+                raise InputError(f"--stop-bias: {model} reads {self.bounds} passages of every question; it has no stop")
             if self.bounds.stops and not self.note["stop"]:
                 raise InputError(f"{model} was trained with a fixed k and has no stop; use --selector rrpo or rrpo:K")
         self.scorer = CrossEncoderScorer(load_cross_encoder("selector model", model, device))
@@ -35,7 +37,7 @@ class ModelSelector:
     def _choose(self, scores: Scores) -> Positions:
         if self.bounds is not None:
             heat = self.note["temperature"]
-            return chosen(most_likely(scores / heat, np.array(self.note["stop"]) / heat, self.bounds, self.stop_bias / heat))
+            return chosen(most_likely(scores / heat, np.array(self.note["stop"]) / heat, self.bounds, self.stop_bias))
         order = sorted(range(len(scores)), key=lambda position: -scores[position])
         if self.selector.threshold is None:
             return tuple(order[: self.selector.k])

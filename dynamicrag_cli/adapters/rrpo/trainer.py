@@ -21,12 +21,15 @@ from dynamicrag_cli.adapters.rrpo.objective import clipped, cosine, divergence, 
 from dynamicrag_cli.adapters.rrpo.scorer import Policy
 from dynamicrag_cli.core import policy as lists
 from dynamicrag_cli.core.advantages import ADVANTAGES, Values, Window, prefix_lengths, utilities
+from dynamicrag_cli.core.errors import EngineError
 from dynamicrag_cli.core.records import RetrievedQuestion
 from dynamicrag_cli.core.splits import generator
 
 # Rewards of (question, ordered passage ids), None where the reader failed.
 Rewarder = Callable[[Sequence[tuple[RetrievedQuestion, tuple[str, ...]]]], list[float | None]]
-Progress = Callable[[dict[str, float]], None]
+# A line of the curve; None where nothing of a step is known.
+Line = dict[str, float | None]
+Progress = Callable[[Line], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Settings:
         learning_rate: Peak, of the cross-encoder.
         stop_learning_rate: Peak, of the STOP scores.
         warmup: Share of the steps over which the rates rise.
-        clip: PPO's epsilon.
+        clip: PPO's epsilon; the ratio leaves 1 only with several `updates` or the anchor `reference`.
         kl: Weight of the divergence from the reference.
         gamma: Discount.
         gae_lambda: GAE's lambda.
@@ -108,7 +111,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
         self.window = Window(settings.window)
         self.step = 0
-        self.reference: list[Values] = []
+        self.reference: dict[int, Values] = {}  # scores of the questions that will be trained on
         self.reference_stop = self._stops()
         self.baselines: dict[int, Values] = {}
 
@@ -122,14 +125,25 @@ class Trainer:
         for chunk in _chunks(indices, self.settings.batch_size):
             values = self.policy.scores([self.records[index] for index in chunk])
             found.update({i: v.cpu().double().numpy() for i, v in zip(chunk, values, strict=True)})
+        if not all(np.isfinite(scores).all() for scores in found.values()):
+            raise self._not_finite("score")
         return found
 
-    def score_reference(self) -> None:
-        """Score all candidates with the weights as they are now: from here on they are the reference."""
-        own = self._scores(self.crew.share(range(len(self.records))))
-        table = dict(self.crew.gather(list(own.items())))
-        self.reference = [table[index] for index in range(len(self.records))]
-        self.policy.balance(self.reference)
+    def _not_finite(self, what: str) -> EngineError:
+        return EngineError(f"a {what} of step {self.step + 1} is not finite; lower --learning-rate, or leave --bf16 away")
+
+    def score_reference(self, on_scored: Callable[[int], None] | None = None) -> None:
+        """Score the candidates with the weights as they are now: from here on they are the reference.
+
+        `on_scored` is called with numbers of questions of this process as they are done.
+        """
+        own: dict[int, Values] = {}
+        for chunk in _chunks(self.crew.share(self.questions()), self.settings.batch_size):
+            own.update(self._scores(chunk))
+            if on_scored is not None:
+                on_scored(len(chunk))
+        self.reference = dict(sorted(self.crew.gather(list(own.items()))))
+        self.policy.balance([*self.reference.values()])
         self.reference_stop = self._stops()
 
     def run(self, on_step: Progress) -> None:
@@ -139,19 +153,27 @@ class Trainer:
         while self.step < self.total:
             on_step(self.train_step())
 
-    def _batch(self) -> list[int]:
-        epoch, place = divmod(self.step, self.per_epoch)
+    def questions(self) -> list[int]:
+        """The questions that some step takes: all, unless the steps end within the first pass."""
+        return sorted(self._order(0)[: self.total * self.per_step])
+
+    def _order(self, epoch: int) -> list[int]:
         order = list(range(len(self.records)))
         generator(self.settings.seed, "epoch", epoch).shuffle(order)
-        return order[place * self.per_step : (place + 1) * self.per_step]
+        return order
 
-    def train_step(self) -> dict[str, float]:
+    def _batch(self) -> list[int]:
+        epoch, place = divmod(self.step, self.per_epoch)
+        return self._order(epoch)[place * self.per_step : (place + 1) * self.per_step]
+
+    def train_step(self) -> Line:
         """One batch of questions: draw, reward, update. Returns the line of the curve."""
         started = time.monotonic()
         batch = self._batch()
         indices = self.crew.share(batch)
         episodes = self._draw(indices)
         n_unknown = self._reward(episodes)
+        self._ignore_equal(episodes)
         raw = self.crew.gather([value for episode in episodes for value in episode.advantages.tolist()])
         self.window.add(raw)
         for episode in episodes:
@@ -202,6 +224,13 @@ class Trainer:
                 del self.baselines[index]  # asked again when the question comes again
         return sum(math.isnan(value) for value in known.values())
 
+    def _ignore_equal(self, episodes: Sequence[Episode]) -> None:
+        """Where all utilities of a step are one number, no list is better than another: advantages are 0, also the paper's."""
+        own = [value for e in episodes for value in (*e.utility, *self.baselines.get(e.index, ())) if math.isfinite(value)]
+        if len(set(self.crew.gather([*{*own}]))) == 1:
+            for episode in episodes:
+                episode.advantages = episode.advantages * 0.0  # NaN stays
+
     def _lengths(self, index: int, taken: Sequence[int]) -> list[int]:
         return prefix_lengths(len(taken), self.policy.bounds.steps(len(self.records[index].docs)))
 
@@ -218,9 +247,11 @@ class Trainer:
         self.optimizer.zero_grad()
         sums = np.zeros(3)
         for chunk in _chunks(indices, self.settings.batch_size):
-            sums += self._backward(chunk, [e for e in episodes if e.index in set(chunk)], n_actions)
+            kept = {*chunk}
+            sums += self._backward(chunk, [e for e in episodes if e.index in kept], n_actions)
         self.crew.sum_gradients(self.policy.parameters())
-        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
+        if not torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0).isfinite():
+            raise self._not_finite("gradient")
         self.optimizer.step()
         return sums
 
@@ -242,7 +273,7 @@ class Trainer:
         loss.backward()
         return np.array([loss.item() * n_actions, float(torch.cat(kls).sum().detach()), n_clipped])
 
-    def _line(self, episodes: Sequence[Episode], raw: list[float], sums: Values, n_unknown: int) -> dict[str, float]:
+    def _line(self, episodes: Sequence[Episode], raw: list[float], sums: Values, n_unknown: int) -> Line:
         cost, finite = self.settings.passage_cost, [value for value in raw if math.isfinite(value)]
         ends = [(e.utility[-1], len(lists.chosen(e.actions)), self._end(e.index)) for e in episodes if len(e.utility)]
         table = np.array(self.crew.gather(ends), dtype=np.float64).reshape(-1, 3)
@@ -267,26 +298,32 @@ class Trainer:
         return float(self.baselines[index][-1]) if index in self.baselines else math.nan
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint; `trainer_state.json` comes last and says that it is whole."""
+        """Write a checkpoint, the reference's scores among it; `trainer_state.json` comes last and says that it is whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = {"policy": self.policy.state_dict(), "optimizer": self.optimizer.state_dict(), "window": list(self.window.values)}
+        state = {
+            "policy": self.policy.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "window": list(self.window.values),
+            "reference": {index: torch.from_numpy(scores) for index, scores in self.reference.items()},
+            "reference_stop": torch.from_numpy(self.reference_stop),
+        }
         torch.save(state, folder / "state.pt")
         (folder / "trainer_state.json").write_text(json.dumps({"step": self.step}), encoding="utf-8")
 
     def restore(self, folder: Path) -> None:
-        """Go on from a checkpoint; the reference is scored before, with the weights that the policy came with."""
-        if not self.reference:
-            self.score_reference()
+        """Go on from a checkpoint."""
         state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.window = Window(self.settings.window, state["window"])
+        self.reference = {index: scores.numpy() for index, scores in state["reference"].items()}
+        self.reference_stop = state["reference_stop"].numpy()
         self.step = int(json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["step"])
 
 
-def _mean(values: Values) -> float:
+def _mean(values: Values) -> float | None:
     kept = values[np.isfinite(values)]
-    return float(kept.mean()) if len(kept) else 0.0
+    return float(kept.mean()) if len(kept) else None
 
 
 def _chunks(items: Sequence[int], size: int) -> list[Sequence[int]]:

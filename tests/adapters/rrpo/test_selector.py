@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dynamicrag_cli.adapters.rrpo.scorer import CrossEncoderScorer, load_cross_encoder
@@ -55,12 +56,21 @@ def test_one_checkpoint_answers_at_any_cost(model: Path) -> None:
     assert lengths == sorted(lengths, reverse=True)
     assert (lengths[0], lengths[-1]) == (4, 0)
     assert len(choose(model, "rrpo:2:4", 50)) == 2
-    assert len(choose(model, "rrpo:3", 50)) == 3
+    with pytest.raises(InputError, match="reads 3 passages of every question"):
+        choose(model, "rrpo:3", 50)
+
+
+def test_the_stop_bias_is_added_to_the_log_odds_whatever_the_temperature(model: Path) -> None:
+    """Log-odds of STOP before the first passage: b / T - log sum exp of the scores over T."""
+    for heat in (0.5, 2.0):
+        note(model, "0:1", 0.4, temperature=heat)
+        even = np.logaddexp.reduce(np.array(scores(model)) / heat) - 0.4 / heat
+        assert [len(choose(model, "rrpo", even + more)) for more in (-0.01, 0.01)] == [1, 0]
 
 
 def test_a_fixed_k_takes_the_first(model: Path) -> None:
     note(model, "2")
-    assert choose(model, "rrpo", 50) == choose(model, "cross-encoder:2")
+    assert choose(model, "rrpo") == choose(model, "cross-encoder:2")
     assert len(choose(model, "rrpo:4")) == 4
     with pytest.raises(InputError, match="has no stop"):
         choose(model, "rrpo:0:4")

@@ -7,6 +7,7 @@ import torch
 from dynamicrag_cli.adapters.rrpo.scorer import Policy
 from dynamicrag_cli.adapters.rrpo.trainer import Settings, Trainer
 from dynamicrag_cli.core.engine import Completion
+from dynamicrag_cli.core.errors import EngineError
 from dynamicrag_cli.core.policy import Bounds, chosen, most_likely
 from tests.adapters.rrpo.tables import PAIR, Table, feedback, questions, read_by
 from tests.builders import GOLD, ScriptedEngine, failing
@@ -85,12 +86,56 @@ def test_fewer_candidates_than_k(n_docs: int, bounds: Bounds) -> None:
     assert all(np.isfinite(list(line.values())).all() for line in curve)
 
 
-def test_equal_rewards_teach_nothing() -> None:
-    made = trainer(Bounds(2, 2), ask=feedback(ScriptedEngine(lambda *_: "unknown")), epochs=5.0)
+@pytest.mark.parametrize("advantage", ["difference", "paper"])
+def test_equal_rewards_teach_nothing(advantage: str) -> None:
+    made = trainer(Bounds(3, 3), ask=feedback(ScriptedEngine(lambda *_: "unknown")), epochs=5.0, advantage=advantage, kl=0.0)
+    with torch.no_grad():
+        made.policy.scorer.values += torch.arange(6) / 10
+    start = made.policy.scorer.values.clone()
     curve: list[dict[str, float]] = []
     made.run(curve.append)
     assert {line["spread"] for line in curve} == {0.0}
-    assert made.policy.scorer.values.abs().max() < 1e-6
+    decay = (1 - FAST["learning_rate"] * 0.01) ** 5  # of AdamW, which pulls weights towards 0 whatever the gradient
+    assert (made.policy.scorer.values - start).abs().max() < (1 - decay) * start.abs().max() + 1e-6
+
+
+@pytest.mark.parametrize(("advantage", "spread"), [("difference", False), ("paper", True)])
+def test_the_references_own_lists_have_no_advantage_but_in_the_papers_form_they_have(advantage: str, spread: bool) -> None:
+    """A reference that is sure of its order draws its greedy list; that list has the pair second and a right answer."""
+    made, curve = trainer(Bounds(2, 2), advantage=advantage, max_steps=1), []
+    with torch.no_grad():
+        made.policy.scorer.values += 100 * torch.tensor([0.0, 5.0, 0.0, 0.0, 4.0, 1.0])
+    made.run(curve.append)
+    assert curve[0]["reward"] == curve[0]["reference"] == BEST
+    assert (curve[0]["spread"] > 0) == spread
+
+
+@pytest.mark.parametrize("changes", [{"anchor": "reference"}, {"updates": 3}], ids=str)
+def test_the_ratio_is_clipped_once_the_policy_has_left_what_it_is_over(changes) -> None:
+    made, plain = trainer(Bounds(2, 2), epochs=5.0, **changes), trainer(Bounds(2, 2), epochs=5.0)
+    for one, clips in ((made, True), (plain, False)):
+        curve: list[dict[str, float]] = []
+        one.run(curve.append)
+        assert any(line["clipped"] > 0 for line in curve) == clips
+
+
+def test_what_is_not_finite_ends_the_run() -> None:
+    made = trainer(Bounds(2, 2))
+    made.policy.scorer.values.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(EngineError, match="a gradient of step 1 is not finite"):
+        made.run(lambda _: None)
+    with torch.no_grad():
+        made.policy.scorer.values[0, 0] = torch.nan
+    with pytest.raises(EngineError, match="a score of step 1 is not finite"):
+        made.train_step()
+
+
+def test_only_questions_that_a_step_takes_are_scored_by_the_reference() -> None:
+    made, scored = trainer(Bounds(2, 2), n=8, batch_size=1, accumulation=2, max_steps=2), []
+    made.score_reference(scored.append)
+    assert (scored, len(made.reference)) == ([1] * 4, 4)
+    made.run(lambda _: None)
+    assert made.step == 2
 
 
 def test_a_reader_that_fails_is_counted_and_never_a_reward_of_0() -> None:
@@ -98,6 +143,7 @@ def test_a_reader_that_fails_is_counted_and_never_a_reward_of_0() -> None:
     curve: list[dict[str, float]] = []
     made.run(curve.append)
     assert all(line["failed"] > 0 and line["skipped"] == 4 * 16 * 2 for line in curve)
+    assert {(line["reward"], line["reference"]) for line in curve} == {(None, None)}
     assert made.policy.scorer.values.abs().max() == 0
     assert made.baselines == {}
 
@@ -129,6 +175,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, bounds: Bounds)
     with pytest.raises(KeyboardInterrupt):
         first.run(interrupt)
     second = trainer(bounds, epochs=6.0)
+    second.score_reference = None  # the checkpoint has the scores
     second.restore(tmp_path / "checkpoint-3")
     assert second.step == 3
     second.run(lambda _: None)
