@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.real_trainer import ROOT
 
@@ -123,3 +124,13 @@ def test_small_rerankers_need_no_llm(make, tmp_path: Path, reference: bool) -> N
         ]
     )
     assert calls[-1].startswith("eval predictions/sft.jsonl predictions/dpo.jsonl --gold ")
+
+
+@pytest.mark.parametrize("recipe", sorted(path.name for path in (ROOT / "pipelines").glob("rrpo*.yaml")))
+def test_recipes_of_small_rerankers_end_in_a_study(recipe: str) -> None:
+    content = yaml.safe_load((ROOT / "pipelines" / recipe).read_text())
+    assert content["eval"]["study"] is True
+    rows = {row: content["infer"][row]["selector"].partition(":")[0] for row in content["run"]["rows"].split()}
+    assert {"top-k", "cross-encoder", "rrpo"} <= {*rows.values()}
+    if recipe == "rrpo.yaml":
+        assert {*rows.values()} == {"none", "top-k", "largest-gap", "llm", "cross-encoder", "rrpo", "gold"}
