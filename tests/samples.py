@@ -10,6 +10,13 @@ ROOT = Path(__file__).parents[1]
 SELECT = (ROOT / "templates/prompts/reranker.user.jinja").read_text(encoding="utf-8").strip().splitlines()[-1]
 
 TOWNS = ("Ulm", "Passau", "Vienna", "Budapest", "Belgrade", "Linz", "Krems", "Vukovar", "Mohács", "Ruse", "Galați", "Regensburg")
+PASSAGES = [
+    {"id": "a", "title": "Danube", "text": "A river through Vienna.", "topic": "rivers"},
+    {"_id": "b", "title": "Io", "contents": "A moon with volcanoes."},
+    {"id": "c", "title": "", "text": "Untitled words on bridges."},
+]
+# A line that is no JSON.
+BROKEN = '{"id":"broken"'
 
 
 def candidate(town: str, score: float = 1.0) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`drag train` with a stand-in for LLaMA-Factory."""
+"""Fixtures of several tests of commands: `drag train` with a stand-in for LLaMA-Factory, a corpus, a stage to run."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import pytest
 
 from dynamicrag_cli.adapters.trainers import llamafactory
 from tests import fake_trainer
-from tests.samples import write
+from tests.samples import BROKEN, PASSAGES, question, write
 
 DATA = {"sft": ("reranker_bc", "generator_sft"), "dpo": ("reranker_dpo", "generator_dpo")}
 
@@ -48,5 +48,42 @@ def train(drag, trainer: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         monkeypatch.setenv("FAKE_TRAINER", act)
         monkeypatch.setenv("DRAG_TRAINER", str(trainer))
         return drag("train", stage, "--data", stage, "-o", "model", "--model", "base", "--no-audit", *more)
+
+    return run
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return write(tmp_path / "corpus.jsonl", PASSAGES)
+
+
+@pytest.fixture
+def pair(drag, corpus: Path, tmp_path: Path, tiny_encoder: Path) -> dict[str, Path]:
+    """A BM25 and a dense index of the corpus, and of another corpus of the same size."""
+    other = write(tmp_path / "other.jsonl", [{**p, "text": p.get("text", p.get("contents"))[::-1]} for p in PASSAGES])
+    made = {}
+    for name, source in (("own", corpus), ("other", other)):
+        for retriever in ("bm25", "dense"):
+            made[f"{name}-{retriever}"] = tmp_path / f"{name}-{retriever}"
+            extra = ["--model", tiny_encoder] if retriever == "dense" else []
+            done = drag("index", source, "-o", made[f"{name}-{retriever}"], "--retriever", retriever, *extra)
+            assert done.code == 0, done.err
+    return made
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Eleven questions and a broken line in their midst."""
+    path = write(tmp_path / "in.jsonl", (question(number) for number in range(11)))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([*lines[:4], BROKEN, *lines[4:]]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def label(drag, source: Path) -> Callable[..., object]:
+    def run(output: Path | str, *more: object, **stdin: bytes):
+        given = "-" if stdin else source
+        return drag("rerank-teacher", given, "-o", output, "--teacher", "answer-match", "--max-reject-rate", 1, *more, **stdin)
 
     return run

@@ -1,73 +1,13 @@
-"""The stage runner: what a killed run leaves is finished by the same command, byte for byte as if nothing had happened."""
+"""The stage runner: what a stage writes, counts and refuses."""
 
 import gzip
 import json
-import os
 import random
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dynamicrag_cli.cli import rerank_teacher as command
-from tests.samples import question, read, script, write
-
-BROKEN = '{"id":"broken"'
-
-
-class Killed(BaseException):
-    """The power went."""
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """Eleven questions and a broken line in their midst."""
-    path = write(tmp_path / "in.jsonl", (question(number) for number in range(11)))
-    lines = path.read_text(encoding="utf-8").splitlines()
-    path.write_text("\n".join([*lines[:4], BROKEN, *lines[4:]]) + "\n", encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def label(drag, source: Path) -> Callable[..., object]:
-    def run(output: Path | str, *more: object, **stdin: bytes):
-        given = "-" if stdin else source
-        return drag("rerank-teacher", given, "-o", output, "--teacher", "answer-match", "--max-reject-rate", 1, *more, **stdin)
-
-    return run
-
-
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, chunks: int, act: Callable[[], None]) -> None:
-    """Let the stage do `act` when it is called for the chunk after so many."""
-    real, calls = command.label_by_rule, []
-
-    def stage(*arguments):
-        calls.append(arguments)
-        if len(calls) == chunks + 1:
-            act()
-        return real(*arguments)
-
-    monkeypatch.setattr(command, "label_by_rule", stage)
-
-
-def kill() -> None:
-    raise Killed
-
-
-def press_ctrl_c() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {
-        path.name: path.read_bytes() for path in folder.iterdir() if path.name.startswith("out") and "manifest" not in path.name
-    }
-
-
-def moved(folder: Path, wanted: dict[str, bytes]) -> None:
-    for name, data in wanted.items():
-        (folder / name).write_bytes(data)
+from tests.samples import BROKEN, question, read, script, write
 
 
 def test_the_output_its_rejects_and_its_manifest(tmp_path: Path, label, source: Path) -> None:
@@ -87,77 +27,12 @@ def test_the_output_its_rejects_and_its_manifest(tmp_path: Path, label, source: 
     assert "12 in, 11 out" in done.err
 
 
-@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz"])
-def test_any_tear_of_the_journal_gives_the_bytes_of_an_uninterrupted_run(
-    tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    assert label(tmp_path / name, "--chunk", 3).code == 0
-    wanted = files(tmp_path)
-    for path in tmp_path.glob("out*"):
-        path.unlink()
-    interrupt_after(monkeypatch, 3, kill)
-    assert isinstance(label(tmp_path / name, "--chunk", 3).error, Killed)
-    monkeypatch.undo()
-    (partial,) = files(tmp_path).values()
-    assert partial.count(b"\n") == 1 + 9
-    for length in [*range(0, len(partial), 499), len(partial) - 1, len(partial)]:
-        for path in tmp_path.glob("out*"):
-            path.unlink()
-        moved(tmp_path, {f"{name}.partial": partial[:length]})
-        done = label(tmp_path / name, "--chunk", 3)
-        assert done.code == 0, done.err
-        assert files(tmp_path) == wanted
-        resumed = json.loads((tmp_path / f"{name}.manifest.json").read_text())["counts"]["resumed"]
-        assert resumed == max(partial[:length].count(b"\n") - 1, 0)
-        assert ("going on after" in done.err) == bool(resumed)
-
-
 def test_the_chunk_size_changes_nothing_in_the_output(tmp_path: Path, label) -> None:
     outputs = []
     for chunk in (1, 4, 256):
         assert label(tmp_path / f"out{chunk}.jsonl", "--chunk", chunk).code == 0
         outputs.append((tmp_path / f"out{chunk}.jsonl").read_bytes())
     assert outputs[0] == outputs[1] == outputs[2]
-
-
-def test_other_settings_do_not_touch_an_unfinished_run_unless_fresh(
-    tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt_after(monkeypatch, 2, kill)
-    label(tmp_path / "out.jsonl", "--chunk", 2)
-    monkeypatch.undo()
-    before = files(tmp_path)
-    refused = label(tmp_path / "out.jsonl", "--threshold", 0.7)
-    assert refused.code == 2
-    assert "options.threshold: None -> 0.7" in refused.err
-    assert "--fresh" in refused.err
-    assert files(tmp_path) == before
-    assert label(tmp_path / "out.jsonl", "--threshold", 0.7, "--fresh").code == 0
-    assert {r["relevance"]["threshold"] for r in read(tmp_path / "out.jsonl")} == {0.7}
-
-
-def test_another_input_does_not_touch_an_unfinished_run(tmp_path: Path, label, source, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupt_after(monkeypatch, 2, kill)
-    label(tmp_path / "out.jsonl", "--chunk", 2)
-    monkeypatch.undo()
-    write(source, [question(1)])
-    refused = label(tmp_path / "out.jsonl")
-    assert (refused.code, "input: " in refused.err) == (2, True)
-
-
-def test_an_equal_fingerprint_ends_at_once_and_looks_new_to_make(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:
-    output, manifest = tmp_path / "out.jsonl", tmp_path / "out.jsonl.manifest.json"
-    assert label(output).code == 0
-    before = files(tmp_path)
-    for path in (output, manifest):
-        os.utime(path, (1, 1))
-    interrupt_after(monkeypatch, 0, kill)
-    done = label(output, "--chunk", 1)
-    assert done.code == 0
-    assert "up to date" in done.err
-    assert files(tmp_path) == before
-    assert output.stat().st_mtime > 1
-    assert manifest.stat().st_mtime > 1
 
 
 def test_a_finished_output_is_made_anew_for_another_fingerprint_or_fresh(tmp_path: Path, label, source: Path) -> None:
@@ -168,58 +43,6 @@ def test_a_finished_output_is_made_anew_for_another_fingerprint_or_fresh(tmp_pat
         assert done.code == 0
         assert "up to date" not in done.err
     assert [r["id"] for r in read(output)] == ["q-0", "q-1"]
-
-
-def test_ctrl_c_finishes_the_chunk_in_hand_and_the_run_goes_on_from_there(
-    tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A shell that starts the tests in the background has them ignore Ctrl-C.
-    before = signal.getsignal(signal.SIGINT)
-    interrupt_after(monkeypatch, 1, press_ctrl_c)
-    done = label(tmp_path / "out.jsonl", "--chunk", 2)
-    assert done.code == 130
-    assert "interrupted after 4 records" in done.err
-    assert not (tmp_path / "out.jsonl").exists()
-    assert signal.getsignal(signal.SIGINT) is before
-    monkeypatch.undo()
-    done = label(tmp_path / "out.jsonl")
-    assert (done.code, "going on after 4 records" in done.err) == (0, True)
-    assert len(read(tmp_path / "out.jsonl")) == 11
-
-
-def test_ctrl_c_in_the_last_chunk_leaves_a_finished_output(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupt_after(monkeypatch, 0, press_ctrl_c)
-    assert label(tmp_path / "out.jsonl").code == 0
-    assert len(read(tmp_path / "out.jsonl")) == 11
-
-
-def test_ctrl_c_does_not_wait_for_more_of_a_stream(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupt_after(monkeypatch, 0, press_ctrl_c)
-    assert label(tmp_path / "out.jsonl", stdin=json.dumps(question(1)).encode()).code == 130
-
-
-def test_a_second_ctrl_c_stops_at_once_and_keeps_the_finished_chunks(
-    tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt_after(monkeypatch, 1, lambda: (press_ctrl_c(), press_ctrl_c()))
-    assert label(tmp_path / "out.jsonl", "--chunk", 2).code == 130
-    assert (tmp_path / "out.jsonl.partial").read_bytes().count(b"\n") == 1 + 2
-
-
-def test_a_scheduler_that_ends_the_job_is_obeyed_like_ctrl_c(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupt_after(monkeypatch, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    done = label(tmp_path / "out.jsonl", "--chunk", 2)
-    assert (done.code, "interrupted after 4 records" in done.err) == (130, True)
-    monkeypatch.undo()
-    assert "going on after 4 records" in label(tmp_path / "out.jsonl").err
-
-
-def test_two_processes_do_not_write_one_output(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    interrupt_after(monkeypatch, 1, lambda: seen.append(label(tmp_path / "out.jsonl", "--fresh")))
-    assert label(tmp_path / "out.jsonl", "--chunk", 4).code == 0
-    assert (seen[0].code, "another drag process" in seen[0].err) == (2, True)
-    assert len(read(tmp_path / "out.jsonl")) == 11
 
 
 def test_json_tells_start_and_end_on_stdout(tmp_path: Path, label) -> None:
@@ -267,12 +90,6 @@ def mutate(line: bytes, dice: random.Random) -> bytes:
             case 4:
                 data = data[: place + 1]
     return bytes(data)
-
-
-def test_an_interrupt_in_the_last_chunk_changes_nothing(tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupt_after(monkeypatch, 0, press_ctrl_c)
-    assert label(tmp_path / "out.jsonl").code == 0
-    assert len(read(tmp_path / "out.jsonl")) == 11
 
 
 def test_standard_streams_carry_records_and_nothing_else(label) -> None:
@@ -361,30 +178,12 @@ def test_a_call_that_failed_before_its_first_record_does_not_block_the_corrected
     assert drag("infer", source, "-o", output, "--engine", "fake", "--model", fake, "--max-reject-rate", 1).code == 0
 
 
-def test_an_unfinished_run_from_stdin_is_not_finished_with_other_input(
-    tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt_after(monkeypatch, 1, kill)
-    label(tmp_path / "out.jsonl", "--chunk", 1, stdin=json.dumps(question(1)).encode() + b"\n" + json.dumps(question(2)).encode())
-    monkeypatch.undo()
-    done = label(tmp_path / "out.jsonl", stdin=json.dumps(question(7)).encode() + b"\n" + json.dumps(question(8)).encode())
-    assert done.code == 2 or [r["id"] for r in read(tmp_path / "out.jsonl")] == ["q-7", "q-8"]
-
-
 def test_a_record_that_the_stage_rejects_is_filed_under_its_line(tmp_path: Path, drag) -> None:
     records = [question(1), question(2, gold_passage_ids=None)]
     drag("rerank-teacher", write(tmp_path / "in.jsonl", records), "-o", tmp_path / "out.jsonl", "--teacher", "gold")
     (reject,) = read(tmp_path / "out.rejects.jsonl")
     assert reject["id"] == "q-2"
     assert reject["line"] == 2
-
-
-def test_an_output_file_that_is_a_folder_is_refused_before_the_work(
-    tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "out").mkdir()
-    interrupt_after(monkeypatch, 0, kill)
-    assert label(tmp_path / "out").code in (2, 4)
 
 
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path, drag, source: Path) -> None:
@@ -404,13 +203,3 @@ def test_a_crash_before_the_manifest_of_a_folder_does_not_block_the_next_run(
         patch.setattr("dynamicrag_cli.cli.runner.write_manifest", full_disk)
         assert drag("build-bc", tmp_path / "l.jsonl", "-o", tmp_path / "bc").code != 0
     assert drag("build-bc", tmp_path / "l.jsonl", "-o", tmp_path / "bc").code == 0
-
-
-def test_a_crash_before_the_manifest_of_a_file_does_not_block_the_next_run(
-    tmp_path: Path, label, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("dynamicrag_cli.cli.runner.write_manifest", lambda *_: kill())
-        assert isinstance(label(tmp_path / "out.jsonl").error, Killed)
-    assert label(tmp_path / "out.jsonl").code == 0
-    assert (tmp_path / "out.jsonl.manifest.json").exists()
