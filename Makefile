@@ -35,6 +35,9 @@ ROWS := $(strip $(call setting,rows))
 $(if $(wildcard $(CONFIG)),,$(error CONFIG=$(CONFIG): no such pipeline file, or a space in its path))
 $(foreach key,dir corpus questions,$(if $(filter 1,$(words $(call setting,$(key)))),,$(error $(CONFIG): run.$(key) must stand on \
   a line of its own, two spaces in front and none in it, as in pipelines/demo.yaml)))
+# The reader of `make rrpo` is made by another pipeline; told now, not after the stages before it.
+$(foreach reader,$(if $(filter rrpo,$(MAKECMDGOALS)),$(filter runs/%,$(call setting,model))),$(if $(wildcard $(reader)/config.json),,\
+  $(error $(reader): no reader there yet; make its pipeline first, as the head of $(CONFIG) says)))
 DENSE := $(shell grep -q '^  dense:' $(CONFIG) 2>/dev/null && echo $(RUN)/dense/manifest.json)
 MODELS := $(if $(filter models/%,$(call setting,model) $(call setting,encoder)),models/.fetched)
 # Workers of the stages that run models: one per GPU; WORKERS=1 with `gpus: 8` in the pipeline file is one copy of a large model.

@@ -126,6 +126,14 @@ def test_small_rerankers_need_no_llm(make, tmp_path: Path, reference: bool) -> N
     assert calls[-1].startswith("eval predictions/sft.jsonl predictions/dpo.jsonl --gold ")
 
 
+def test_a_reader_that_is_not_made_yet_is_told_before_any_work(make, tmp_path: Path) -> None:
+    config = tmp_path / "p.yaml"
+    config.write_text(config.read_text().replace("model: m", "model: runs/nobody-made/sft"))
+    with pytest.raises(AssertionError, match="runs/nobody-made/sft: no reader there yet; make its pipeline first"):
+        make("rrpo")
+    assert (tmp_path / "calls").read_text() == ""
+
+
 @pytest.mark.parametrize("recipe", sorted(path.name for path in (ROOT / "pipelines").glob("rrpo*.yaml")))
 def test_recipes_of_small_rerankers_end_in_a_study(recipe: str) -> None:
     content = yaml.safe_load((ROOT / "pipelines" / recipe).read_text())
