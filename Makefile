@@ -35,9 +35,6 @@ ROWS := $(strip $(call setting,rows))
 $(if $(wildcard $(CONFIG)),,$(error CONFIG=$(CONFIG): no such pipeline file, or a space in its path))
 $(foreach key,dir corpus questions,$(if $(filter 1,$(words $(call setting,$(key)))),,$(error $(CONFIG): run.$(key) must stand on \
   a line of its own, two spaces in front and none in it, as in pipelines/demo.yaml)))
-# The reader of `make rrpo` is made by another pipeline; told now, not after the stages before it.
-$(foreach reader,$(if $(filter rrpo,$(MAKECMDGOALS)),$(filter runs/%,$(call setting,model))),$(if $(wildcard $(reader)/config.json),,\
-  $(error $(reader): no reader there yet; make its pipeline first, as the head of $(CONFIG) says)))
 DENSE := $(shell grep -q '^  dense:' $(CONFIG) 2>/dev/null && echo $(RUN)/dense/manifest.json)
 MODELS := $(if $(filter models/%,$(call setting,model) $(call setting,encoder)),models/.fetched)
 # Workers of the stages that run models: one per GPU; WORKERS=1 with `gpus: 8` in the pipeline file is one copy of a large model.
@@ -46,6 +43,10 @@ WORKERS ?= $(GPUS)
 POLICIES := $(strip $(call setting,policies))
 REFERENCE := $(shell grep -q '^  reranker:' $(CONFIG) 2>/dev/null && echo $(RUN)/reranker/manifest.json)
 TRAINED := $(if $(POLICIES),$(POLICIES:%=$(RUN)/rrpo-%/manifest.json),$(RUN)/sft/manifest.json $(RUN)/dpo/manifest.json)
+# Models that another pipeline makes, such as the reader: told now, not after hours. (`make -n` shows the commands all the same.)
+OTHERS := $(filter-out $(RUN)/%,$(shell grep -os 'model: *runs/[^ ,}]*' $(CONFIG) | sed 's/model: *//' | sort -u))
+$(foreach folder,$(if $(findstring n,$(firstword -$(MAKEFLAGS))),,$(if $(POLICIES),$(OTHERS))),$(if $(wildcard $(folder)/config.json),,\
+  $(error $(folder): no model there yet; make its pipeline first, as the head of $(CONFIG) says)))
 # Selectors that cut at a relevance need the labelled candidates.
 POOL := $(RUN)/$(if $(shell grep -q '^rerank-teacher:' $(CONFIG) 2>/dev/null && echo yes),labelled,candidates).jsonl
 # FRESH=1 throws away what an interrupted run with other settings has left.

@@ -23,6 +23,9 @@ esac
 """
 
 
+ROW = "infer:\n  llm: {selector: llm, model: runs/nobody-made/sft, window: 4}\n"
+
+
 @pytest.fixture
 def make(tmp_path: Path):
     """The calls of `drag` that a target leads to, with the run's folder left out."""
@@ -128,10 +131,18 @@ def test_small_rerankers_need_no_llm(make, tmp_path: Path, reference: bool) -> N
 
 def test_a_reader_that_is_not_made_yet_is_told_before_any_work(make, tmp_path: Path) -> None:
     config = tmp_path / "p.yaml"
-    config.write_text(config.read_text().replace("model: m", "model: runs/nobody-made/sft"))
-    with pytest.raises(AssertionError, match="runs/nobody-made/sft: no reader there yet; make its pipeline first"):
-        make("rrpo")
-    assert (tmp_path / "calls").read_text() == ""
+    text = config.read_text() + "  policies: fixed\n"
+    for place, other in (("  model: m\n", "  model: runs/nobody-made/sft\n"), ("policies: fixed\n", "policies: fixed\n" + ROW)):
+        config.write_text(text.replace(place, other))
+        with pytest.raises(AssertionError, match="runs/nobody-made/sft: no model there yet; make its pipeline first"):
+            make("rrpo")
+        assert (tmp_path / "calls").read_text() == ""
+        assert (
+            "no model"
+            not in subprocess.run(
+                ["make", "-n", "-C", ROOT, "rrpo", f"CONFIG={config}"], capture_output=True, text=True, check=False
+            ).stderr
+        )
 
 
 @pytest.mark.parametrize("recipe", sorted(path.name for path in (ROOT / "pipelines").glob("rrpo*.yaml")))

@@ -45,7 +45,7 @@ def build_bc(
         ),
     ] = "evidence",
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="threshold: relevance cut (default: the teacher's).")
+        float | None, typer.Option(min=0, max=1, help="threshold: relevance cut (default: the teacher's, else the paper's 0.8).")
     ] = None,
     max_passages: Annotated[int, typer.Option(min=1, help="Cap on the passages of a target.")] = MAX_PASSAGES,
     copies: Annotated[int, typer.Option(min=1, help="Reranker examples per question, candidates rotated by one each.")] = 1,

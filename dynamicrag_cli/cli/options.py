@@ -224,7 +224,7 @@ BaseUrl = Annotated[
 Revision = Annotated[
     str | None,
     typer.Option(
-        metavar="SHA", help="hf, vllm: commit of a hub's model, 40 hex digits; for what --engine runs, so --model and --reader."
+        metavar="SHA", help="hf, vllm: commit of a hub's model, 40 hex digits; the same for all models that --engine runs."
     ),
 ]
 TrustRemoteCode = Annotated[

@@ -108,7 +108,7 @@ def rrpo(
     stop_score: Annotated[
         float | None,
         typer.Option(
-            help="STOP score to start from, a logit (default: the reference's own, else those that draw every length as often)."
+            help="STOP score to start from, a logit (default: the reference's own, else where all lengths are about as frequent)."
         ),
     ] = None,
     stop_learning_rate: Annotated[float, typer.Option(min=0, help="Peak learning rate of the STOP scores.")] = 0.02,
@@ -247,6 +247,7 @@ def _go(trainer: Any, feedback: Feedback, building: Path, tally: Tally, save_ste
         with progress("train rrpo, the reference's scores", len(trainer.crew.share(trainer.questions()))) as bar:
             trainer.score_reference(bar.advance)
     lines = [line for line in _curve(building) if line["step"] <= trainer.step]
+    trainer.crew.wait()  # all have read it
     speaks = trainer.crew.rank == 0
     if speaks:
         (building / CURVE).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

@@ -9,6 +9,7 @@ from dynamicrag_cli.core.metrics import contains, token_f1
 from dynamicrag_cli.core.prompts import PromptSet
 from dynamicrag_cli.core.records import RetrievedQuestion, Rollout
 from dynamicrag_cli.core.rewards import total
+from dynamicrag_cli.core.runs import same_reason
 from dynamicrag_cli.stages import rollouts
 from dynamicrag_cli.stages.reward import ModelTerm, finite, pure_terms
 
@@ -44,7 +45,7 @@ class Feedback:
                 terms.update({name: finite(next(table)) for name, table in tables.items()})
             rewards.append(total(terms, self.weights))
             if rewards[-1] is None:
-                self.reasons[rollout.error or "a term of the reward is unknown"] += 1
+                self.reasons[same_reason(rollout.error or "a term of the reward is unknown")] += 1
         self.n_asked += len(rewards)
         return rewards
 

@@ -114,7 +114,8 @@ def test_a_balanced_stop_makes_every_length_as_likely(bounds: Bounds, level: flo
 def test_a_balanced_stop_is_so_over_questions_whose_scores_have_other_levels() -> None:
     rng = np.random.default_rng(0)
     tables = [rng.normal(rng.normal(0, 3), 1, size=10) for _ in range(2000)]
-    lengths = [len(chosen(draw(scores, balanced_stop(tables, Bounds(0, 3)), Bounds(0, 3), rng))) for scores in tables]
+    stop = balanced_stop(tables, Bounds(0, 3))
+    lengths = [len(chosen(draw(scores, stop, Bounds(0, 3), rng))) for scores in tables]
     assert np.bincount(lengths) / len(lengths) == pytest.approx(0.25, abs=0.04)
 
 

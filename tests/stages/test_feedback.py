@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from dynamicrag_cli.adapters.engines.cached import MEMORY, CachedEngine, ReplyCache
+from dynamicrag_cli.core.engine import Completion
 from dynamicrag_cli.core.prompts import PromptSet
 from dynamicrag_cli.core.records import Rollout
 from dynamicrag_cli.core.rewards import READER_TERMS, parse_weights, total
@@ -105,4 +106,17 @@ def test_a_failure_has_no_reward_and_is_asked_again() -> None:
     made = feedback(failing(), cache)
     assert made([(RECORD, ("a",)), (RECORD, ("a",))]) == [None, None]
     assert made.reasons.total() == 2
+
+
+def test_reasons_are_counted_without_the_numbers_in_them() -> None:
+    made = feedback(
+        ScriptedEngine(lambda request, _: Completion("", "error", error=f"{len(request.chat.user)} tokens are too many"))
+    )
+    assert made([(RECORD, ("a",)), (RECORD, ("a", "b"))]) == [None, None]
+    assert made.reasons == {"N tokens are too many": 2}
+
+
+def test_a_failure_is_asked_again_by_the_next_run() -> None:
+    cache = ReplyCache(MEMORY)
+    assert feedback(failing(), cache)([(RECORD, ("a",))]) == [None]
     assert feedback(says(GOLD), cache)([(RECORD, ("a",))]) == [3.0]

@@ -100,11 +100,12 @@ class Policy(torch.nn.Module):  # type: ignore[misc]
         self.scorer, self.bounds, self.temperature, self.balanced = scorer, bounds, temperature, stop is not None
         known = stop or (0.0,)
         values = [known[min(step, len(known) - 1)] for step in range(bounds.most)] if bounds.stops else []
-        self.stop = torch.nn.Parameter(torch.tensor(values, dtype=torch.float32))
+        device = next((parameter.device for parameter in scorer.parameters()), None)
+        self.stop = torch.nn.Parameter(torch.tensor(values, dtype=torch.float32, device=device))
 
     @torch.no_grad()
     def balance(self, tables: Sequence[Scores]) -> None:
-        """Start the STOP scores, unless some were given, where every length is as likely; `tables` as `scores` makes them."""
+        """Start the STOP scores, unless some were given, by `balanced_stop`; `tables` are as `scores` makes them."""
         if not self.balanced:
             self.stop.copy_(torch.tensor(balanced_stop(tables, self.bounds)) * self.temperature)
             self.balanced = True

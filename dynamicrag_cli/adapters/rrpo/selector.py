@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from dynamicrag_cli.adapters.rrpo.scorer import NOTE, CrossEncoderScorer, load_cross_encoder, read_note
-from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.policy import Scores, chosen, most_likely, parse_bounds
 from dynamicrag_cli.core.records import RetrievedQuestion
 from dynamicrag_cli.core.selectors import Positions, Selector
@@ -24,7 +24,10 @@ class ModelSelector:
                 raise InputError(f"{model}: no {NOTE}, so it was not made by drag train rrpo; use --selector cross-encoder:K")
             self.bounds = selector.bounds or parse_bounds(self.note["k"])
             if stop_bias and not self.bounds.stops:
-                raise InputError(f"--stop-bias: {model} reads {self.bounds} passages of every question; it has no stop")
+                raise UsageError(
+                    f"{selector} with {model} reads {self.bounds} passages of every question, so there is no stop for --stop-bias; "
+                    "leave it away, or give bounds such as rrpo:0:5"
+                )
             if self.bounds.stops and not self.note["stop"]:
                 raise InputError(f"{model} was trained with a fixed k and has no stop; use --selector rrpo or rrpo:K")
         self.scorer = CrossEncoderScorer(load_cross_encoder("selector model", model, device))

@@ -21,7 +21,7 @@ from dynamicrag_cli.adapters.rrpo.objective import clipped, cosine, divergence, 
 from dynamicrag_cli.adapters.rrpo.scorer import Policy
 from dynamicrag_cli.core import policy as lists
 from dynamicrag_cli.core.advantages import ADVANTAGES, Values, Window, prefix_lengths, utilities
-from dynamicrag_cli.core.errors import EngineError
+from dynamicrag_cli.core.errors import EngineError, UsageError
 from dynamicrag_cli.core.records import RetrievedQuestion
 from dynamicrag_cli.core.splits import generator
 
@@ -125,9 +125,12 @@ class Trainer:
         for chunk in _chunks(indices, self.settings.batch_size):
             values = self.policy.scores([self.records[index] for index in chunk])
             found.update({i: v.cpu().double().numpy() for i, v in zip(chunk, values, strict=True)})
-        if not all(np.isfinite(scores).all() for scores in found.values()):
-            raise self._not_finite("score")
         return found
+
+    def _check_scores(self, found: dict[int, Values]) -> None:
+        """In all processes alike, lest one ends and the others wait for it."""
+        if not all(self.crew.gather([bool(np.isfinite(scores).all()) for scores in found.values()])):
+            raise self._not_finite("score")
 
     def _not_finite(self, what: str) -> EngineError:
         return EngineError(f"a {what} of step {self.step + 1} is not finite; lower --learning-rate, or leave --bf16 away")
@@ -142,6 +145,7 @@ class Trainer:
             own.update(self._scores(chunk))
             if on_scored is not None:
                 on_scored(len(chunk))
+        self._check_scores(own)
         self.reference = dict(sorted(self.crew.gather(list(own.items()))))
         self.policy.balance([*self.reference.values()])
         self.reference_stop = self._stops()
@@ -173,11 +177,15 @@ class Trainer:
         indices = self.crew.share(batch)
         episodes = self._draw(indices)
         n_unknown = self._reward(episodes)
-        self._ignore_equal(episodes)
+        equal = self._all_equal(episodes)
+        if equal:
+            for episode in episodes:
+                episode.advantages = episode.advantages * 0.0  # NaN stays
         raw = self.crew.gather([value for episode in episodes for value in episode.advantages.tolist()])
-        self.window.add(raw)
-        for episode in episodes:
-            episode.advantages = self.window.normalise(episode.advantages)
+        if not equal:
+            self.window.add(raw)
+            for episode in episodes:
+                episode.advantages = self.window.normalise(episode.advantages)
         n_actions = sum(map(math.isfinite, raw))
         self.policy.zero_grad()
         sums = np.zeros(3)
@@ -189,8 +197,9 @@ class Trainer:
 
     def _draw(self, indices: Sequence[int]) -> list[Episode]:
         bounds, stops = self.policy.bounds, self._stops()
-        made = []
-        for index, scores in self._scores(indices).items():
+        made, table = [], self._scores(indices)
+        self._check_scores(table)
+        for index, scores in table.items():
             for rollout in range(self.settings.rollouts):
                 key = f"{self.settings.seed}\x1f{self.step}\x1f{self.records[index].id}\x1f{rollout}"
                 rng = np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big"))
@@ -224,12 +233,10 @@ class Trainer:
                 del self.baselines[index]  # asked again when the question comes again
         return sum(math.isnan(value) for value in known.values())
 
-    def _ignore_equal(self, episodes: Sequence[Episode]) -> None:
-        """Where all utilities of a step are one number, no list is better than another: advantages are 0, also the paper's."""
-        own = [value for e in episodes for value in (*e.utility, *self.baselines.get(e.index, ())) if math.isfinite(value)]
-        if len(set(self.crew.gather([*{*own}]))) == 1:
-            for episode in episodes:
-                episode.advantages = episode.advantages * 0.0  # NaN stays
+    def _all_equal(self, episodes: Sequence[Episode]) -> bool:
+        """Whether all known utilities of a step are one number: no list is better than another, whatever the advantage says."""
+        own = {value for e in episodes for value in (*e.utility, *self.baselines.get(e.index, ())) if math.isfinite(value)}
+        return len({*self.crew.gather([*own])}) == 1
 
     def _lengths(self, index: int, taken: Sequence[int]) -> list[int]:
         return prefix_lengths(len(taken), self.policy.bounds.steps(len(self.records[index].docs)))
@@ -311,8 +318,14 @@ class Trainer:
         (folder / "trainer_state.json").write_text(json.dumps({"step": self.step}), encoding="utf-8")
 
     def restore(self, folder: Path) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint.
+
+        Raises:
+            UsageError: An earlier version wrote it.
+        """
         state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
+        if "reference" not in state:
+            raise UsageError(f"{folder}: an unfinished training of an earlier version; type --fresh to throw it away")
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.window = Window(self.settings.window, state["window"])

@@ -92,6 +92,11 @@ def test_a_policy_starts_its_stop_on_the_references_scores_unless_one_is_given(s
     assert free.stop.tolist() == first  # once
 
 
+def test_the_stop_lies_where_the_scorer_does() -> None:
+    scorer = torch.nn.Linear(1, 1, device="meta")
+    assert Policy(scorer, Bounds(0, 2)).stop.device == scorer.weight.device
+
+
 def test_the_note_is_read_again(tmp_path: Path) -> None:
     assert read_note(str(tmp_path)) == {}
     note = {"k": "0:3", "stop": [1.0, 2.0, 2.0], "temperature": 2.0}

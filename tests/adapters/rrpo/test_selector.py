@@ -8,7 +8,7 @@ import pytest
 
 from dynamicrag_cli.adapters.rrpo.scorer import CrossEncoderScorer, load_cross_encoder
 from dynamicrag_cli.adapters.rrpo.selector import ModelSelector
-from dynamicrag_cli.core.errors import InputError
+from dynamicrag_cli.core.errors import InputError, UsageError
 from dynamicrag_cli.core.selectors import parse_selector
 from tests.builders import retrieved
 
@@ -56,7 +56,7 @@ def test_one_checkpoint_answers_at_any_cost(model: Path) -> None:
     assert lengths == sorted(lengths, reverse=True)
     assert (lengths[0], lengths[-1]) == (4, 0)
     assert len(choose(model, "rrpo:2:4", 50)) == 2
-    with pytest.raises(InputError, match="reads 3 passages of every question"):
+    with pytest.raises(UsageError, match="reads 3 passages of every question"):
         choose(model, "rrpo:3", 50)
 
 

@@ -7,7 +7,7 @@ import torch
 from dynamicrag_cli.adapters.rrpo.scorer import Policy
 from dynamicrag_cli.adapters.rrpo.trainer import Settings, Trainer
 from dynamicrag_cli.core.engine import Completion
-from dynamicrag_cli.core.errors import EngineError
+from dynamicrag_cli.core.errors import EngineError, UsageError
 from dynamicrag_cli.core.policy import Bounds, chosen, most_likely
 from tests.adapters.rrpo.tables import PAIR, Table, feedback, questions, read_by
 from tests.builders import GOLD, ScriptedEngine, failing
@@ -99,6 +99,15 @@ def test_equal_rewards_teach_nothing(advantage: str) -> None:
     assert (made.policy.scorer.values - start).abs().max() < (1 - decay) * start.abs().max() + 1e-6
 
 
+@pytest.mark.parametrize("advantage", ["difference", "paper"])
+def test_a_step_of_equal_rewards_among_others_changes_neither_policy_nor_window(advantage: str) -> None:
+    made = trainer(Bounds(3, 3), ask=feedback(ScriptedEngine(lambda *_: "unknown")), max_steps=1, advantage=advantage, kl=0.0)
+    made.window.add([1.0, 5.0])
+    made.run(lambda _: None)
+    assert made.policy.scorer.values.abs().max() == 0
+    assert list(made.window.values) == [1.0, 5.0]
+
+
 @pytest.mark.parametrize(("advantage", "spread"), [("difference", False), ("paper", True)])
 def test_the_references_own_lists_have_no_advantage_but_in_the_papers_form_they_have(advantage: str, spread: bool) -> None:
     """A reference that is sure of its order draws its greedy list; that list has the pair second and a right answer."""
@@ -136,6 +145,15 @@ def test_only_questions_that_a_step_takes_are_scored_by_the_reference() -> None:
     assert (scored, len(made.reference)) == ([1] * 4, 4)
     made.run(lambda _: None)
     assert made.step == 2
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused(tmp_path) -> None:
+    made = trainer(Bounds(2, 2))
+    made.save(tmp_path)
+    state = torch.load(tmp_path / "state.pt")
+    torch.save({key: value for key, value in state.items() if not key.startswith("reference")}, tmp_path / "state.pt")
+    with pytest.raises(UsageError, match="--fresh"):
+        made.restore(tmp_path)
 
 
 def test_a_reader_that_fails_is_counted_and_never_a_reward_of_0() -> None:
