@@ -25,7 +25,7 @@ class ModelSelector:
             self.bounds = selector.bounds or parse_bounds(self.note["k"])
             if stop_bias and not self.bounds.stops:
                 raise UsageError(
-                    f"{selector} with {model} reads {self.bounds} passages of every question, so there is no stop for --stop-bias; "
+                    f"{selector} with {model} reads {self.bounds} passages of every question, so --stop-bias acts on nothing; "
                     "leave it away, or give bounds such as rrpo:0:5"
                 )
             if self.bounds.stops and not self.note["stop"]:
