@@ -111,7 +111,7 @@ def rrpo(
             help="STOP score to start from, a logit (default: the reference's own, else where all lengths are about as frequent)."
         ),
     ] = None,
-    stop_learning_rate: Annotated[float, typer.Option(min=0, help="Peak learning rate of the STOP scores.")] = 0.02,
+    stop_learning_rate: Annotated[float, typer.Option(min=0, help="Peak learning rate of the STOP scores.")] = 0.1,
     cutoff: train.Cutoff = 256,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions per forward pass and process.")] = 8,
     accumulation: train.Accumulation = 4,

@@ -66,7 +66,7 @@ class Settings:
     epochs: float = 2.0
     max_steps: int | None = None
     learning_rate: float = 2e-5
-    stop_learning_rate: float = 0.02
+    stop_learning_rate: float = 0.1
     warmup: float = 0.1
     clip: float = 0.2
     kl: float = 0.1
