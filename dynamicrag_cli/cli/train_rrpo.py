@@ -189,7 +189,8 @@ def rrpo(
                 "in": len(records), "steps": trainer.step, "asked": sum(int(line["asked"]) for line in lines),
                 "failed": sum(int(line["failed"]) for line in lines), "skipped": sum(int(line["skipped"]) for line in lines),
             },
-            "stop": policy.stop.tolist(), "seconds": round(math.fsum(line["seconds"] for line in lines), 3),
+            "stop": policy.stop.tolist(), "stop_start": (trainer.reference_stop * policy.temperature).tolist(),
+            "seconds": round(math.fsum(line["seconds"] for line in lines), 3),
         }  # fmt: skip
         building_folder.finish(building, output, manifest)
         _tell(lines, manifest, feedback, output)
@@ -294,11 +295,9 @@ def _remove(checkpoint: Path) -> None:
 
 
 def _note(line: dict[str, Any]) -> str:
-    reward, reference, passages = (_shown(line[key]) for key in ("reward", "reference", "passages"))
-    return (
-        f"reward {reward} (reference {reference}), {passages} passages, loss {line['loss']:.3f}, KL {line['kl']:.4f}, "
-        f"cached {line['cached']:.0%}"
-    )
+    keys = ("reward", "reference", "passages", "loss", "kl")
+    reward, reference, passages, loss, kl = (_shown(line[key]) for key in keys)
+    return f"reward {reward} (reference {reference}), {passages} passages, loss {loss}, KL {kl}, cached {line['cached']:.0%}"
 
 
 def _shown(value: float | None) -> str:
@@ -322,6 +321,9 @@ def _tell(lines: list[dict[str, Any]], manifest: dict[str, Any], feedback: Feedb
     first, last = (_shown(math.fsum(some) / part if some else None) for some in (rewards[:part], rewards[-part:]))
     say(f"train rrpo: {counts['in']} questions, {counts['steps']} steps, reward {first} -> {last}, "
         f"{_shown(lines[-1]['passages'])} passages, {manifest['seconds']:.0f} s -> {output}")  # fmt: skip
+    if manifest["stop"]:
+        start, end = (", ".join(f"{score:.2f}" for score in manifest[key]) for key in ("stop_start", "stop"))
+        say(f"  STOP scores by passages read: {start} -> {end}")
     if all(line["spread"] == 0 for line in lines):
         say("  all rewards were equal: there was nothing to learn; try another --reader, --weights or more candidates")
     if counts["failed"]:

@@ -46,6 +46,10 @@ def test_a_run_leaves_a_model_a_curve_and_a_cache(drag, tmp_path: Path, call, da
     assert curve[-1]["cached"] > curve[0]["cached"]
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["kind"], manifest["stage"], manifest["counts"]["failed"]) == ("model", "rrpo", 0)
+    start, end = manifest["stop_start"], manifest["stop"]
+    assert start != end
+    shown = " -> ".join(", ".join(f"{score:.2f}" for score in scores) for scores in (start, end))
+    assert f"STOP scores by passages read: {shown}" in done.err
     assert weights(out) != weights(tiny_cross_encoder)
     assert (tmp_path / "rrpo.answers.sqlite").is_file()
     assert {path.name for path in out.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}

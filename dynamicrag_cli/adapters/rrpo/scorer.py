@@ -97,7 +97,7 @@ class Policy(torch.nn.Module):  # type: ignore[misc]
         self, scorer: torch.nn.Module, bounds: Bounds, stop: Sequence[float] | None = None, temperature: float = 1.0
     ) -> None:
         super().__init__()
-        self.scorer, self.bounds, self.temperature, self.balanced = scorer, bounds, temperature, stop is not None
+        self.scorer, self.bounds, self.temperature, self.stop_is_set = scorer, bounds, temperature, stop is not None
         known = stop or (0.0,)
         values = [known[min(step, len(known) - 1)] for step in range(bounds.most)] if bounds.stops else []
         device = next((parameter.device for parameter in scorer.parameters()), None)
@@ -106,9 +106,9 @@ class Policy(torch.nn.Module):  # type: ignore[misc]
     @torch.no_grad()
     def balance(self, tables: Sequence[Scores]) -> None:
         """Start the STOP scores, unless some were given, by `balanced_stop`; `tables` are as `scores` makes them."""
-        if not self.balanced:
+        if not self.stop_is_set:
             self.stop.copy_(torch.tensor(balanced_stop(tables, self.bounds)) * self.temperature)
-            self.balanced = True
+            self.stop_is_set = True
 
     def scores(self, records: Sequence[RetrievedQuestion]) -> list[torch.Tensor]:
         """Scores of all candidates over the temperature, shape (n_docs,) per record."""

@@ -284,18 +284,18 @@ class Trainer:
         cost, finite = self.settings.passage_cost, [value for value in raw if math.isfinite(value)]
         ends = [(e.utility[-1], len(lists.chosen(e.actions)), self._end(e.index)) for e in episodes if len(e.utility)]
         table = np.array(self.crew.gather(ends), dtype=np.float64).reshape(-1, 3)
-        n = max(len(finite), 1)
+        loss, kl, clips = (float(total) / len(finite) for total in sums) if finite else (None, None, None)
         return {
             "step": self.step,
             "epoch": round(self.step / self.per_epoch, 4),
-            "loss": float(sums[0]) / n,
+            "loss": loss,
             "reward": _mean(table[:, 0] + cost * table[:, 1]),
             "utility": _mean(table[:, 0]),
             "reference": _mean(table[:, 2]),
-            "kl": float(sums[1]) / n,
-            "clipped": float(sums[2]) / n,
+            "kl": kl,
+            "clipped": clips,
             "passages": _mean(table[:, 1]),
-            "spread": float(np.std(finite)) if finite else 0.0,
+            "spread": float(np.std(finite)) if finite else None,
             "skipped": len(raw) - len(finite),
             "failed": n_unknown,
             "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
